@@ -24,6 +24,7 @@ pub mod session;
 pub mod cleartext;
 pub mod protocol;
 pub mod tls;
+pub mod stop;
 pub mod stream;
 pub mod backend;
 pub mod relay;

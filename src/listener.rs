@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::facts::{SessionId, canonical};
 use crate::session::{self, Arrival, Shared};
+use crate::stop::Stop;
 
 /// Connections the kernel may hold for us while we are busy.
 const BACKLOG: i32 = 4096;
@@ -58,14 +59,14 @@ impl Listener {
         }
     }
 
-    /// Starts to listen on `socket` and accepts until `closing` turns true. Every session holds a clone of `alive`.
+    /// Starts to listen on `socket` and accepts until `closing` is told. Every session holds a clone of `alive`.
     ///
     /// # Errors
     /// Those of `listen`.
     pub async fn serve(
         &self,
         socket: Socket,
-        mut closing: watch::Receiver<bool>,
+        mut closing: Stop,
         alive: mpsc::Sender<()>,
     ) -> std::io::Result<()> {
         socket.listen(BACKLOG)?;
@@ -75,7 +76,7 @@ impl Listener {
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = closing.wait_for(|closing| *closing) => return Ok(()),
+                () = closing.told() => return Ok(()),
                 accepted = socket.accept() => accepted,
             };
             match accepted {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socket2::Socket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -20,6 +20,7 @@ use crate::permits::Addresses;
 use crate::protocol::{Learned, Rules, Service};
 use crate::session::Shared;
 use crate::session_log::SessionLog;
+use crate::stop::{self, Stop, Stopper};
 use crate::tls;
 
 /// What sessions may still take after they were told that the gate is stopping.
@@ -60,8 +61,8 @@ fn advice(error: &std::io::Error) -> &'static str {
 pub struct Gate {
     listeners: Vec<Running>,
     tasks: JoinSet<()>,
-    closing: watch::Sender<bool>,
-    stop: watch::Sender<bool>,
+    closing: Stopper,
+    stop: Stopper,
     alive: mpsc::Receiver<()>,
     drain: Duration,
 }
@@ -82,8 +83,8 @@ impl Gate {
         log: SessionLog,
         inherited: Vec<Socket>,
     ) -> Result<Self, StartError> {
-        let (closing, closing_seen) = watch::channel(false);
-        let (stop, stop_seen) = watch::channel(false);
+        let (closing, closing_told) = stop::channel();
+        let (stop, stop_told) = stop::channel();
         let (alive, all_gone) = mpsc::channel(1);
         let mut sockets = Inherited(inherited);
         let addresses = Arc::new(Addresses::new(config.limits.connections_per_address, config.limits.exempt.clone()));
@@ -124,14 +125,14 @@ impl Gate {
                 addresses: addresses.clone(),
                 health: Health::default(),
                 log: log.clone(),
-                stop: stop_seen.clone(),
+                stop: stop_told.clone(),
             });
             let addresses = sockets.iter().filter_map(local_address).collect();
             listeners.push(Running { shared: shared.clone(), addresses });
             tasks.spawn(watch_backend(shared.clone()));
             let listener = Arc::new(Listener::new(shared.clone()));
             for socket in sockets {
-                tasks.spawn(open(listener.clone(), shared.clone(), socket, closing_seen.clone(), alive.clone()));
+                tasks.spawn(open(listener.clone(), shared.clone(), socket, closing_told.clone(), alive.clone()));
             }
         }
         let rotation = config.tls.ticket_rotation;
@@ -164,13 +165,13 @@ impl Gate {
     /// Stops accepting, lets sessions finish for the configured time, then tells the rest to go.
     /// `hurry` cuts the waiting short.
     pub async fn shutdown(mut self, hurry: impl Future<Output = ()>) {
-        self.closing.send_replace(true);
+        self.closing.stop();
         let drained = tokio::select! {
             drained = timeout(self.drain, all_gone(&mut self.alive)) => drained.is_ok(),
             () = hurry => false,
         };
         if !drained {
-            self.stop.send_replace(true);
+            self.stop.stop();
             let _ = timeout(LAST_WORDS, all_gone(&mut self.alive)).await; // the rest is cut off
         }
     }
@@ -220,12 +221,12 @@ async fn open(
     listener: Arc<Listener>,
     shared: Arc<Shared>,
     socket: Socket,
-    mut closing: watch::Receiver<bool>,
+    mut closing: Stop,
     alive: mpsc::Sender<()>,
 ) {
     tokio::select! {
         () = shared.health.until(|state| *state == State::Open) => {}
-        _ = closing.wait_for(|closing| *closing) => return,
+        () = closing.told() => return,
     }
     let address = local_address(&socket);
     if let Err(error) = listener.serve(socket, closing, alive).await {

@@ -15,12 +15,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use self::buffers::{Inbox, Outbox};
 use crate::facts::{Outcome, Reason};
 use crate::protocol::{Dialogue, Ended, Event, INPUT_LIMIT, Out, Side, Verdict, Wait};
+use crate::stop::Stop;
 
 /// Neither side is judged while more than this waits to be written to either.
 const HIGH_WATER: usize = 256 * 1024;
@@ -70,7 +70,7 @@ pub struct End<C> {
 pub async fn run<C, B>(
     start: Start<C, B>,
     allowed: impl Fn(Wait) -> Duration + Sync,
-    mut stop: watch::Receiver<bool>,
+    mut stop: Stop,
     mut hear: impl FnMut(Event) + Send,
 ) -> End<C>
 where
@@ -80,7 +80,7 @@ where
     let mut relay = Relay::new(start, &allowed, &mut hear);
     let mut armed = relay.due;
     let mut timer = pin!(sleep_until(armed));
-    let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
+    let mut stopped = pin!(stop.told());
     let mut stopping = false;
     let reason = loop {
         tokio::select! {
@@ -94,11 +94,9 @@ where
                     relay.expire();
                 }
             }
-            told = stopped.as_mut(), if !stopping => {
+            () = stopped.as_mut(), if !stopping => {
                 stopping = true;
-                if told {
-                    relay.stop();
-                }
+                relay.stop();
             }
         }
         // The timer is moved only when it has fired or would fire too late: progress is far more frequent.

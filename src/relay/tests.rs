@@ -35,7 +35,7 @@ struct Bench {
     client: DuplexStream,
     backend: DuplexStream,
     told: Arc<Mutex<Vec<Ended>>>,
-    stop: watch::Sender<bool>,
+    stop: crate::stop::Stopper,
     relay: tokio::task::JoinHandle<End<DuplexStream>>,
 }
 
@@ -65,7 +65,7 @@ fn bench_with(
     let (client, ours) = duplex(room);
     let (backend, theirs) = duplex(room);
     let told = Arc::new(Mutex::new(Vec::new()));
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = crate::stop::channel();
     let dialogue = Scripted { receive: Box::new(receive), ended: Box::new(ended), told: told.clone(), wait };
     let start = Start {
         client: ours,
@@ -334,7 +334,7 @@ async fn stop_lets_the_dialogue_say_goodbye() {
         out.to_client.extend_from_slice(b"421 stopping\r\n");
         Verdict::Close
     });
-    bench.stop.send_replace(true);
+    bench.stop.stop();
     assert_eq!(read(&mut bench.client, 14).await, "421 stopping\r\n");
     assert_eq!(bench.relay.await.unwrap().reason, SHUTDOWN);
 }
@@ -342,7 +342,7 @@ async fn stop_lets_the_dialogue_say_goodbye() {
 #[tokio::test(start_paused = true)]
 async fn stop_gives_a_reply_that_is_owed_a_little_time() {
     let mut bench = bench(pass_everything, go_on);
-    bench.stop.send_replace(true);
+    bench.stop.stop();
     bench.backend.write_all(b"250 late").await.unwrap();
     assert_eq!(read(&mut bench.client, 8).await, "250 late");
     assert_eq!(bench.relay.await.unwrap().reason, SHUTDOWN);
@@ -368,7 +368,7 @@ async fn without_a_backend_the_dialogue_hears_of_it_first() {
         backend_input: BytesMut::new(),
         dialogue: Box::new(dialogue),
     };
-    let (_stop, stopped) = watch::channel(false);
+    let (_stop, stopped) = crate::stop::channel();
     let end = run(start, |_| Duration::from_secs(60), stopped, |_| {}).await;
     assert_eq!(read(&mut client, 3).await, "421");
     assert_eq!(*told.lock().unwrap(), [Ended::BackendEof]);

@@ -10,7 +10,6 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -25,6 +24,7 @@ use crate::permits::Addresses;
 use crate::protocol::{Context, Farewell, Learned, Opening, Rules, TlsMode, Wait};
 use crate::relay;
 use crate::session_log::{SessionLog, Stage};
+use crate::stop::Stop;
 use crate::stream::{Backend, Client};
 use crate::tls;
 
@@ -62,7 +62,7 @@ pub struct Shared {
     /// Where records go.
     pub log: SessionLog,
     /// Turns true when the time to finish is over.
-    pub stop: watch::Receiver<bool>,
+    pub stop: Stop,
 }
 
 /// A connection as it came from the accept loop.
@@ -200,7 +200,7 @@ async fn secure(
     let handshake = Box::pin(shared.tls.accept(stream, context.service.alpn, shared.deadlines.handshake));
     let accepted = tokio::select! {
         accepted = handshake => accepted,
-        _ = stop.wait_for(|stop| *stop) => return Err(CUT_OFF),
+        () = stop.told() => return Err(CUT_OFF),
     };
     match accepted {
         Ok((stream, facts)) => {

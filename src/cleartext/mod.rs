@@ -4,16 +4,19 @@
 //! nothing else: what a client sent in cleartext has no place where it could survive the upgrade
 //! (RFC 3207 §4.2, CVE-2011-0411).
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::facts::{Outcome, Reason};
 use crate::protocol::{Event, Farewell, Heard, Next, Opening, Preamble, Violation};
+use crate::stop::Stop;
 
 /// The most cleartext held at once; preambles bound their lines far below it.
 const INPUT_LIMIT: usize = 64 * 1024;
@@ -75,7 +78,7 @@ impl Cleartext {
         preamble: &mut dyn Preamble,
         injection_reply: &[u8],
         patience: Patience,
-        mut stop: watch::Receiver<bool>,
+        mut stop: Stop,
         heed: &mut Heed,
     ) -> Talked {
         let mut output = BytesMut::new();
@@ -88,7 +91,7 @@ impl Cleartext {
             let due = end.min(Instant::now() + patience.command);
             let read = tokio::select! {
                 read = timeout_at(due, self.stream.read_buf(&mut self.input)) => read,
-                _ = stop.wait_for(|stop| *stop) => {
+                () = stop.told() => {
                     preamble.farewell(Farewell::Shutdown, &mut output);
                     return self.over(output, SHUTDOWN, heed).await;
                 }
