@@ -1,1 +1,3 @@
-//! (to be written)
+//! TLS towards the clients.
+
+pub mod self_signed;
