@@ -18,13 +18,16 @@ pub mod config;
 pub mod server;
 
 pub mod listener;
+pub mod permits;
 pub mod session;
 
-pub mod backend;
+pub mod cleartext;
 pub mod protocol;
-pub mod relay;
-pub mod stream;
 pub mod tls;
+pub mod stop;
+pub mod stream;
+pub mod backend;
+pub mod relay;
 
 pub mod facts;
 pub mod session_log;

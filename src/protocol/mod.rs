@@ -248,6 +248,8 @@ pub enum Farewell {
     Timeout,
     /// The gate is stopping.
     Shutdown,
+    /// Octets came behind STARTTLS in cleartext (CVE-2011-0411).
+    Injection,
     /// The listener's or the address' connection limit.
     TooManyConnections,
     /// The backend cannot be reached or is not to be trusted.
