@@ -42,6 +42,7 @@ impl Protocol for Imap {
 fn bye(hostname: &str, why: Farewell) -> Bytes {
     let line = match why {
         Farewell::Timeout => format!("* BYE {hostname} closes the session: nothing was heard for too long\r\n"),
+        Farewell::Injection => "* BYE Nothing may follow STARTTLS before TLS\r\n".to_owned(),
         Farewell::Shutdown => format!("* BYE [UNAVAILABLE] {hostname} is shutting down, please try again\r\n"),
         Farewell::TooManyConnections => {
             format!("* BYE [UNAVAILABLE] {hostname} has too many connections, please try again later\r\n")
