@@ -6,3 +6,7 @@ mod support;
 
 #[cfg(test)]
 mod backends;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod systemd;
