@@ -1,6 +1,11 @@
 //! SMTP (RFC 5321) and message submission (RFC 6409).
 
+mod body;
+mod capabilities;
+mod command;
+mod path;
 pub mod reply;
+mod sasl;
 
 use bytes::Bytes;
 
