@@ -282,3 +282,6 @@ impl Dialogue for SmtpDialogue {
 fn awaited_content(at: SystemTime) -> State {
     State::Content(Content::new(at))
 }
+
+#[cfg(test)]
+mod tests;

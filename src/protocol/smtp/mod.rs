@@ -7,6 +7,8 @@ mod body;
 mod capabilities;
 mod command;
 mod dialogue;
+#[cfg(test)]
+mod fixtures;
 mod path;
 mod preamble;
 mod reasons;

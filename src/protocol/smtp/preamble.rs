@@ -192,3 +192,6 @@ impl Preamble for SmtpPreamble {
         to_client.extend_from_slice(&replies::farewell(&self.hostname, why));
     }
 }
+
+#[cfg(test)]
+mod tests;

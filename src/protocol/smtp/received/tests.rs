@@ -1,28 +1,9 @@
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
-use crate::facts::{
-    ClientNames, Group, Lookup, Peer, ServerSignature, SessionId, SignatureAlgorithm, Suite, TlsVersion,
-};
-use crate::protocol::{Learned, Rules, Service};
-
-fn tls13() -> TlsFacts {
-    TlsFacts {
-        version: TlsVersion::Tls13,
-        suite: Suite { iana: "TLS_AES_256_GCM_SHA384", openssl: "TLS_AES_256_GCM_SHA384", bits: 256 },
-        group: Group::X25519MlKem768,
-        signature: Some(ServerSignature {
-            iana: "ecdsa_secp256r1_sha256",
-            algorithm: SignatureAlgorithm::Ecdsa { curve: "P-256" },
-            digest: Some("SHA256"),
-        }),
-        sni: None,
-        alpn: None,
-        client_certificate: ClientCertificate::NotRequested,
-        handshake: Duration::ZERO,
-    }
-}
+use crate::facts::{Group, Lookup, ServerSignature, SignatureAlgorithm, Suite, TlsVersion};
+use crate::protocol::Rules;
+use crate::protocol::smtp::fixtures::{self, at, tls13};
 
 fn tls12() -> TlsFacts {
     TlsFacts {
@@ -43,25 +24,13 @@ fn tls12() -> TlsFacts {
 }
 
 fn context(client: &str, name: Option<&str>, tls: Option<TlsFacts>) -> Context {
-    let client: SocketAddr = client.parse().unwrap();
-    let verified = name.map_or(Lookup::NotTried, |name| Lookup::Found(name.into()));
-    Context {
-        hostname: "mx.example.com".into(),
-        session: SessionId::new("4Zk9"),
-        service: Service::by_name("smtp").unwrap(),
-        peer: Peer { client, local: client, names: ClientNames { reverse: Lookup::NotTried, verified } },
-        tls: tls.map(Arc::new),
-        rules: Arc::new(Rules { received_user: true, ..Rules::default() }),
-        learned: Arc::new(Learned::default()),
-    }
+    let mut context = fixtures::context("smtp", client, tls);
+    context.peer.names.verified = name.map_or(Lookup::NotTried, |name| Lookup::Found(name.into()));
+    context
 }
 
 fn hello(name: &str, extended: bool) -> Hello {
     Hello { name: name.into(), extended }
-}
-
-fn at() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(1_795_293_360)
 }
 
 fn trace(hello: &Hello) -> Trace<'_> {
