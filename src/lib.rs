@@ -11,18 +11,20 @@
 //!
 //! Start with [`session`], which tells one connection from top to bottom. What SMTP and IMAP
 //! mean is in [`protocol`], which owns no socket, clock or task; [`relay`] drives it.
-//! Implicit TLS (465, 993) takes the same way without the preamble.
+//! Implicit TLS (465, 993) takes the same way without the preamble. The command line, `cli`, belongs to the binary.
 
-pub mod cli;
 pub mod config;
 pub mod server;
 
 pub mod listener;
+pub mod permits;
 pub mod session;
 
 pub mod backend;
+pub mod cleartext;
 pub mod protocol;
 pub mod relay;
+pub mod stop;
 pub mod stream;
 pub mod tls;
 

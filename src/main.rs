@@ -1,1 +1,14 @@
-fn main() {}
+//! The `sealgate` command: parses the command line, calls one command, turns an error into an exit code.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => cli::report_error(&error),
+    }
+}

@@ -1,1 +1,236 @@
-//! (to be written)
+//! The gate as a whole: bind or inherit sockets, open each listener once its backend has been tested, drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use socket2::Socket;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::backend::dns::Resolver;
+use crate::backend::health::{Health, State};
+use crate::backend::supervisor::supervise;
+use crate::config::{ClientIdentity, Config};
+use crate::facts::canonical;
+use crate::listener::{Listener, bind};
+use crate::permits::Addresses;
+use crate::protocol::{Rules, Service};
+use crate::session::Shared;
+use crate::session_log::SessionLog;
+use crate::stop::{self, Stop, Stopper};
+use crate::tls;
+
+/// What sessions may still take after they were told that the gate is stopping.
+const LAST_WORDS: Duration = Duration::from_secs(8);
+
+/// Why the gate could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be had.
+    #[error("cannot listen on {address} for {service}: {error}{}", advice(error))]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The service's name.
+        service: &'static str,
+        /// What the operating system said.
+        error: std::io::Error,
+    },
+    /// The name look-ups cannot be set up.
+    #[error("cannot set up name look-ups: {0}")]
+    Dns(String),
+}
+
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another program has this port: see `ss -ltnp`, and stop it or choose another address in `listen`"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need root, CAP_NET_BIND_SERVICE or socket activation (sealgate.socket)"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; no interface of this host has this address: see `ip address`",
+        _ => "",
+    }
+}
+
+/// A running gate.
+pub struct Gate {
+    listeners: Vec<Running>,
+    tasks: JoinSet<()>,
+    closing: Stopper,
+    stop: Stopper,
+    alive: mpsc::Receiver<()>,
+    drain: Duration,
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Gate {
+    /// Binds every address, then opens each listener as soon as its backend has passed its test.
+    ///
+    /// # Errors
+    /// When an address cannot be bound. Nothing is left open then.
+    pub async fn start(
+        config: Config,
+        tls: tls::Server,
+        log: SessionLog,
+        inherited: Vec<Socket>,
+    ) -> Result<Self, StartError> {
+        let (closing, closing_told) = stop::channel();
+        let (stop, stop_told) = stop::channel();
+        let (alive, all_gone) = mpsc::channel(1);
+        let mut sockets = Inherited(inherited);
+        let addresses = Arc::new(Addresses::new(config.limits.connections_per_address, config.limits.exempt.clone()));
+        let resolver = resolver(&config)?;
+
+        // First all sockets, so that a taken port leaves nothing half started.
+        let mut bound = Vec::new();
+        for listener in &config.listeners {
+            let service = listener.service.name;
+            let sockets: Result<Vec<_>, _> = listener
+                .listen
+                .iter()
+                .map(|&address| {
+                    sockets.take_or_bind(address).map_err(|error| StartError::Bind { address, service, error })
+                })
+                .collect();
+            bound.push(sockets?);
+        }
+        for address in sockets.left() {
+            tracing::warn!("systemd passed a socket for {address}, which no listener has in `listen`: it stays unused");
+        }
+
+        let mut tasks = JoinSet::new();
+        let mut listeners = Vec::new();
+        for (listener, sockets) in config.listeners.iter().zip(bound) {
+            let shared = Arc::new(Shared {
+                resolver: resolver.clone().filter(|_| listener.identity == ClientIdentity::Xclient),
+                listener: listener.clone(),
+                hostname: config.hostname.clone(),
+                deadlines: config.deadlines,
+                rules: Arc::new(Rules {
+                    bare_newline: listener.bare_newline,
+                    received_user: config.received_user,
+                    max_errors: config.limits.errors,
+                }),
+                tls: tls.clone(),
+                learned: ArcSwap::default(),
+                addresses: addresses.clone(),
+                health: Health::default(),
+                log: log.clone(),
+                stop: stop_told.clone(),
+            });
+            let addresses = sockets.iter().filter_map(local_address).collect();
+            listeners.push(Running { shared: shared.clone(), addresses });
+            tasks.spawn(watch_backend(shared.clone()));
+            let listener = Arc::new(Listener::new(shared.clone()));
+            for socket in sockets {
+                tasks.spawn(open(listener.clone(), shared.clone(), socket, closing_told.clone(), alive.clone()));
+            }
+        }
+        let rotation = config.tls.ticket_rotation;
+        tasks.spawn(async move {
+            let mut tick = tokio::time::interval(rotation);
+            tick.tick().await; // the first one is at once, with fresh keys
+            loop {
+                tick.tick().await;
+                tls.roll_ticket_keys();
+            }
+        });
+        Ok(Self { listeners, tasks, closing, stop, alive: all_gone, drain: config.drain })
+    }
+
+    /// Every service with the addresses that it is bound to.
+    pub fn addresses(&self) -> Vec<(&'static Service, SocketAddr)> {
+        self.listeners
+            .iter()
+            .flat_map(|running| running.addresses.iter().map(|address| (running.shared.listener.service, *address)))
+            .collect()
+    }
+
+    /// Waits until every listener is open.
+    pub async fn all_open(&self) {
+        for running in &self.listeners {
+            running.shared.health.until(|state| *state == State::Open).await;
+        }
+    }
+
+    /// Stops accepting, lets sessions finish for the configured time, then tells the rest to go.
+    /// `hurry` cuts the waiting short.
+    pub async fn shutdown(mut self, hurry: impl Future<Output = ()>) {
+        self.closing.stop();
+        let drained = tokio::select! {
+            drained = timeout(self.drain, all_gone(&mut self.alive)) => drained.is_ok(),
+            () = hurry => false,
+        };
+        if !drained {
+            self.stop.stop();
+            let _ = timeout(LAST_WORDS, all_gone(&mut self.alive)).await; // the rest is cut off
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Every session and every accept loop holds a sender; when the last is dropped, the channel ends.
+async fn all_gone(alive: &mut mpsc::Receiver<()>) {
+    while alive.recv().await.is_some() {}
+}
+
+fn resolver(config: &Config) -> Result<Option<Resolver>, StartError> {
+    if config.listeners.iter().any(|listener| listener.identity == ClientIdentity::Xclient) {
+        Resolver::new(&config.dns).map(Some).map_err(|error| StartError::Dns(error.to_string()))
+    } else {
+        Ok(None)
+    }
+}
+
+async fn watch_backend(shared: Arc<Shared>) {
+    let learn = |learned| shared.learned.store(Arc::new(learned));
+    supervise(&shared.listener, &shared.hostname, &shared.deadlines, &shared.health, learn).await;
+}
+
+/// Sockets that the service manager opened for us (systemd's socket activation), told apart by their addresses.
+struct Inherited(Vec<Socket>);
+
+impl Inherited {
+    fn take_or_bind(&mut self, address: SocketAddr) -> std::io::Result<Socket> {
+        let wanted = Some(canonical(address));
+        match self.0.iter().position(|socket| local_address(socket).map(canonical) == wanted) {
+            Some(found) => Ok(self.0.swap_remove(found)),
+            None => bind(address),
+        }
+    }
+
+    fn left(&self) -> impl Iterator<Item = SocketAddr> {
+        self.0.iter().filter_map(local_address)
+    }
+}
+
+fn local_address(socket: &Socket) -> Option<SocketAddr> {
+    socket.local_addr().ok()?.as_socket()
+}
+
+/// Waits for the backend's first passed test, then accepts.
+async fn open(
+    listener: Arc<Listener>,
+    shared: Arc<Shared>,
+    socket: Socket,
+    mut closing: Stop,
+    alive: mpsc::Sender<()>,
+) {
+    tokio::select! {
+        () = shared.health.until(|state| *state == State::Open) => {}
+        () = closing.told() => return,
+    }
+    let address = local_address(&socket);
+    if let Err(error) = listener.serve(socket, closing, alive).await {
+        tracing::error!("{}: cannot listen on {address:?}: {error}", shared.listener.service.name);
+    }
+}

@@ -1,8 +1,11 @@
 //! The configuration as used: checked once, complete, no `Option` that means "later".
 //!
-//! [`file`] reads it as written and collects every mistake with its place.
+//! [`Config::load`] reads it as written and collects every mistake with its place: [`Errors`].
 
-pub mod file;
+mod errors;
+mod file;
+
+pub use errors::{Errors, Mistake};
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

@@ -26,6 +26,7 @@
 pub mod imap;
 pub mod line;
 pub mod registry;
+pub mod sasl;
 pub mod smtp;
 
 use std::sync::Arc;
@@ -248,6 +249,8 @@ pub enum Farewell {
     Timeout,
     /// The gate is stopping.
     Shutdown,
+    /// Octets came behind STARTTLS in cleartext (CVE-2011-0411).
+    Injection,
     /// The listener's or the address' connection limit.
     TooManyConnections,
     /// The backend cannot be reached or is not to be trusted.

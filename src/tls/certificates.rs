@@ -1,1 +1,235 @@
-//! (to be written)
+//! A server certificate: its chain, its key, and what the gate and `sealgate check` want to know of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use memchr::memmem;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{SignatureAlgorithm, SignatureScheme};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use zeroize::Zeroizing;
+
+use super::self_signed::Pem;
+use super::signing::{KeyKind, NotedKey};
+use crate::config::CertificateFiles;
+
+/// A certificate chain with the private key that belongs to it.
+#[derive(Clone)]
+pub struct Certificate {
+    pub(super) certified: Arc<CertifiedKey>,
+    kind: KeyKind,
+    names: Vec<String>,
+    not_before: SystemTime,
+    not_after: SystemTime,
+    ordered: bool,
+}
+
+impl Certificate {
+    /// Reads the chain and the key from their files.
+    ///
+    /// # Errors
+    /// Names the file, what is wrong with it, and what to do.
+    pub fn load(files: &CertificateFiles) -> Result<Self, CertificateError> {
+        let (chain, key) = (files.chain.display().to_string(), files.key.display().to_string());
+        let read = |path, place: &str| {
+            std::fs::read(path).map(Zeroizing::new).map_err(|error| Problem::Unreadable(error).at(place))
+        };
+        Self::parse((&chain, &read(&files.chain, &chain)?), (&key, &read(&files.key, &key)?))
+    }
+
+    /// Takes the chain and the key as PEM.
+    ///
+    /// # Errors
+    /// As for [`Certificate::load`], less the file names.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
+        Self::parse(("the certificate chain", chain), ("the private key", key))
+    }
+
+    fn parse((chain_place, chain): (&str, &[u8]), (key_place, key): (&str, &[u8])) -> Result<Self, CertificateError> {
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .map_err(|error| Problem::Pem(error.to_string()).at(chain_place))?;
+        let parsed = parse_chain(&chain).map_err(|problem| problem.at(chain_place))?;
+        let leaf = parsed.first().ok_or(Problem::NoCertificate.at(chain_place))?;
+
+        let private = private_key(key).map_err(|problem| problem.at(key_place))?;
+        let private = aws_lc_rs::default_provider().key_provider.load_private_key(private);
+        let private = private.map_err(|error| Problem::UnsupportedKey(error.to_string()).at(key_place))?;
+        let unsupported = |what: &str| Problem::UnsupportedKey(what.to_owned()).at(key_place);
+        let kind = match private.algorithm() {
+            SignatureAlgorithm::RSA => KeyKind::Rsa { bits: rsa_bits(leaf).ok_or(Problem::Mismatch.at(key_place))? },
+            SignatureAlgorithm::ECDSA => {
+                const CURVES: [(SignatureScheme, &str); 3] = [
+                    (SignatureScheme::ECDSA_NISTP256_SHA256, "P-256"),
+                    (SignatureScheme::ECDSA_NISTP384_SHA384, "P-384"),
+                    (SignatureScheme::ECDSA_NISTP521_SHA512, "P-521"),
+                ];
+                let curve = CURVES.iter().find(|(scheme, _)| private.choose_scheme(&[*scheme]).is_some());
+                KeyKind::Ecdsa { curve: curve.ok_or(unsupported("an unknown curve"))?.1 }
+            }
+            SignatureAlgorithm::ED25519 => KeyKind::Ed25519,
+            _ => return Err(unsupported("neither RSA, ECDSA nor Ed25519")),
+        };
+
+        let (names, not_before, not_after) =
+            (names(leaf), time(leaf.validity().not_before), time(leaf.validity().not_after));
+        let ordered = parsed.iter().zip(parsed.iter().skip(1)).all(|(below, above)| below.issuer() == above.subject());
+        drop(parsed);
+        let certified = CertifiedKey::new(chain, Arc::new(NotedKey { key: private, kind }));
+        certified.keys_match().map_err(|_| Problem::Mismatch.at(key_place))?;
+        Ok(Self { certified: Arc::new(certified), kind, names, not_before, not_after, ordered })
+    }
+
+    /// The DNS names it is good for, in lower case: its subject alternative names, or its common name if it has none.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whether it is good for `host`, wildcard names included (RFC 9525 §6.3).
+    pub fn is_for(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let wildcard = wildcard(&host);
+        self.names.iter().any(|name| *name == host || Some(name) == wildcard.as_ref())
+    }
+
+    /// From when it is valid.
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
+    /// Until when it is valid.
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// The kind of its key.
+    pub fn key_kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// How many certificates the chain has.
+    pub fn chain_length(&self) -> usize {
+        self.certified.cert.len()
+    }
+
+    /// Whether each certificate of the chain was issued by the next one (RFC 5246 §7.4.2; some clients insist).
+    pub fn is_chain_in_order(&self) -> bool {
+        self.ordered
+    }
+}
+
+impl TryFrom<&Pem> for Certificate {
+    type Error = CertificateError;
+
+    fn try_from(pem: &Pem) -> Result<Self, Self::Error> {
+        Self::from_pem(pem.chain.as_bytes(), pem.key.as_bytes())
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("names", &self.names).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// The wildcard name that would cover `host`: `*.example.com` for `mail.example.com`.
+pub(super) fn wildcard(host: &str) -> Option<String> {
+    host.split_once('.').map(|(_, parent)| format!("*.{parent}"))
+}
+
+fn parse_chain<'a>(chain: &'a [CertificateDer<'static>]) -> Result<Vec<X509Certificate<'a>>, Problem> {
+    chain
+        .iter()
+        .map(|der| X509Certificate::from_der(der).map(|(_, parsed)| parsed).map_err(|_| Problem::NotX509))
+        .collect()
+}
+
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Problem> {
+    let says = |text: &str| memmem::find(pem, text.as_bytes()).is_some();
+    // PKCS #8 (RFC 5958 §3) and the older OpenSSL way (RFC 1421 §4.6.1.1).
+    if says("BEGIN ENCRYPTED PRIVATE KEY") || says("Proc-Type: 4,ENCRYPTED") {
+        return Err(Problem::EncryptedKey);
+    }
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        rustls::pki_types::pem::Error::NoItemsFound => Problem::NoKey,
+        // A syntax error must not quote the file it is in: that is a secret.
+        _ => Problem::Pem(String::from("a section has no end, or its content is no base64")),
+    })
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    let mut names: Vec<String> = alternative
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+        .filter_map(|name| if let GeneralName::DNSName(name) = name { Some(name.to_ascii_lowercase()) } else { None })
+        .collect();
+    if alternative.is_none() {
+        let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+        names.extend(common.map(str::to_ascii_lowercase));
+    }
+    names
+}
+
+fn rsa_bits(certificate: &X509Certificate<'_>) -> Option<u16> {
+    match certificate.public_key().parsed().ok()? {
+        PublicKey::RSA(key) => u16::try_from(key.key_size()).ok(),
+        _ => None,
+    }
+}
+
+fn time(time: x509_parser::time::ASN1Time) -> SystemTime {
+    let seconds = Duration::from_secs(time.timestamp().unsigned_abs());
+    let epoch = SystemTime::UNIX_EPOCH;
+    let moved = if time.timestamp() < 0 { epoch.checked_sub(seconds) } else { epoch.checked_add(seconds) };
+    moved.unwrap_or(epoch)
+}
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct CertificateError {
+    place: String,
+    #[source]
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("cannot be read: {0}; the user that starts sealgate needs read access")]
+    Unreadable(std::io::Error),
+    #[error("holds no certificate; write the server's own certificate first, then the intermediate ones, as PEM")]
+    NoCertificate,
+    #[error("is not valid PEM: {0}")]
+    Pem(String),
+    #[error("holds something between its BEGIN CERTIFICATE and END CERTIFICATE lines that is no X.509 certificate")]
+    NotX509,
+    #[error("holds no private key; write it as PEM: PKCS #8, PKCS #1 or SEC 1")]
+    NoKey,
+    #[error("is encrypted, and nobody is there to type a passphrase; decrypt it: openssl pkey -in OLD -out NEW")]
+    EncryptedKey,
+    #[error(
+        "holds a key that cannot be used ({0}); take ECDSA (P-256, P-384, P-521), RSA (2048 to 8192 bits) or Ed25519"
+    )]
+    UnsupportedKey(String),
+    #[error(
+        "is not the key of the chain's first certificate; check that the files are of one pair and the chain in order"
+    )]
+    Mismatch,
+}
+
+impl Problem {
+    fn at(self, place: &str) -> CertificateError {
+        CertificateError { place: place.to_owned(), problem: self }
+    }
+}
+
+#[cfg(test)]
+mod tests;

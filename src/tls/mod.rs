@@ -1,1 +1,229 @@
-//! (to be written)
+//! TLS towards the clients, forward secret or not at all.
+//!
+//! [`Server::accept`] tells a handshake from beginning to end: look at the ClientHello, choose the settings, let
+//! `rustls` do its work, establish the facts. A [`TlsFacts`] comes from nowhere else, and only with an ephemeral group.
+
+mod certificates;
+mod client_certificates;
+mod client_hello;
+mod code_points;
+mod established;
+#[cfg(test)]
+mod forge;
+mod policy;
+mod refusal;
+mod resolver;
+pub mod self_signed;
+mod signing;
+mod stream;
+mod tickets;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rustls::pki_types::UnixTime;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config;
+use crate::facts::TlsFacts;
+use crate::protocol::SERVICES;
+pub use certificates::{Certificate, CertificateError};
+pub use client_certificates::AuthorityError;
+use client_certificates::ClientCertificates;
+use client_hello::ClientHello;
+use established::Finished;
+use policy::{Common, Profile};
+pub use refusal::HandshakeError;
+use refusal::{Alert, reasons};
+use resolver::Resolver;
+pub use signing::KeyKind;
+use stream::Replayed;
+pub use stream::Stream;
+use tickets::Tickets;
+
+/// How long a refused client has to take its alert before the connection is torn down.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// TLS for all listeners. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    /// By ALPN name.
+    profiles: Vec<(&'static str, Profile)>,
+    client_certificates: ClientCertificates,
+    tickets: Arc<Tickets>,
+}
+
+/// Why there can be no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A server cannot do without.
+    #[error("there is no certificate; add a [[tls.certificate]] with `chain` and `key`")]
+    NoCertificate,
+    /// The authorities of the clients' certificates.
+    #[error("tls.client_certificates: {0}")]
+    Authority(#[from] AuthorityError),
+    /// Ticket keys need them.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    /// The settings contradict each other.
+    #[error("TLS settings: {0}")]
+    Settings(#[from] rustls::Error),
+}
+
+impl Server {
+    /// Settings for every service that there is. `certificates` in the order of the config: the first is for clients
+    /// that ask for no name.
+    ///
+    /// # Errors
+    /// Says which setting or file is at fault.
+    pub fn new(settings: &config::Tls, certificates: Vec<Certificate>) -> Result<Self, SetupError> {
+        let client_certificates = ClientCertificates::new(&settings.client_certificates)?;
+        let tickets = Arc::new(Tickets::new(settings.ticket_rotation).map_err(|_| SetupError::NoRandomness)?);
+        let common = Common {
+            policy: settings.policy,
+            certificates: Arc::new(Resolver::new(certificates).ok_or(SetupError::NoCertificate)?),
+            client_certificates: Arc::clone(&client_certificates.handshake),
+            tickets: Arc::clone(&tickets),
+        };
+        let mut profiles: Vec<(&'static str, Profile)> = Vec::new();
+        for service in SERVICES {
+            if !profiles.iter().any(|(alpn, _)| *alpn == service.alpn) {
+                profiles.push((service.alpn, Profile::new(&common, service.alpn)?));
+            }
+        }
+        Ok(Self(Arc::new(Inner { profiles, client_certificates, tickets })))
+    }
+
+    /// Rolls the ticket keys. The caller's timer does so every `ticket_rotation`, whether or not anybody connects.
+    pub fn roll_ticket_keys(&self) {
+        self.0.tickets.roll(Instant::now());
+    }
+
+    /// Does the handshake with a client, within `deadline`. `alpn` is the service's protocol name.
+    ///
+    /// All state of the handshake is behind the one pointer that this future is, and gone when it ends. It may be
+    /// dropped at any time, which closes the connection.
+    ///
+    /// # Errors
+    /// A [`HandshakeError`]: the client has been sent the alert that TLS has for it.
+    pub fn accept<S>(
+        &self,
+        stream: S,
+        alpn: &'static str,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<(Stream<S>, TlsFacts), HandshakeError>> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move {
+            let mut progress = Progress::default();
+            match timeout(deadline, inner.handshake(stream, alpn, &mut progress)).await {
+                Ok(done) => done,
+                Err(_) => Err(progress.timed_out(deadline)),
+            }
+        })
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("tickets", &self.0.tickets).finish_non_exhaustive()
+    }
+}
+
+/// How far a handshake came: it outlives the handshake's own deadline.
+#[derive(Default)]
+struct Progress {
+    /// When the first octet came.
+    began: Option<Instant>,
+    hello: Option<ClientHello>,
+}
+
+impl Progress {
+    fn timed_out(&self, deadline: Duration) -> HandshakeError {
+        let reason = if self.hello.is_some() { reasons::TIMEOUT } else { reasons::NO_HELLO_IN_TIME };
+        let received = if self.began.is_some() { "it began and did not end" } else { "the client sent nothing" };
+        HandshakeError::new(reason, self.hello.as_ref(), &format!("{received} within {deadline:?}"))
+    }
+}
+
+impl Inner {
+    async fn handshake<S>(
+        &self,
+        mut stream: S,
+        alpn: &str,
+        progress: &mut Progress,
+    ) -> Result<(Stream<S>, TlsFacts), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let mut wire = BytesMut::new();
+        let hello = match client_hello::read(&mut stream, &mut wire, &mut progress.began).await {
+            Ok(hello) => &*progress.hello.insert(hello),
+            Err(unfit) => {
+                if let Some(alert) = unfit.alert {
+                    send(&mut stream, alert, 0x0301).await;
+                }
+                return Err(HandshakeError::new(unfit.reason, None, &unfit.detail));
+            }
+        };
+        let refuse = |reason, detail: &str| HandshakeError::new(reason, Some(hello), detail);
+
+        let Some((_, profile)) = self.profiles.iter().find(|(name, _)| *name == alpn) else {
+            return Err(refuse(reasons::NO_PROFILE, "no service has this ALPN name"));
+        };
+        // RFC 8446 §4.2.1, §6.2: protocol_version. rustls asks for signature_algorithms first, which clients that
+        // old do not send, and would answer handshake_failure.
+        let Some((version, config)) = profile.choose(hello) else {
+            send(&mut stream, Alert::ProtocolVersion, hello.record_version).await;
+            return Err(refuse(reasons::NO_VERSION, "the policy has no version that the client has"));
+        };
+
+        let replayed = Replayed { wire: wire.freeze(), stream };
+        let accept = TlsAcceptor::from(Arc::clone(config)).accept(replayed).into_fallible();
+        let (accepted, signature) = signing::noting(accept).await;
+        let tls = match accepted {
+            Ok(tls) => tls,
+            Err((error, mut replayed)) => {
+                let reason = refusal::reason(&error, hello, version);
+                if refusal::sent_alert(&error) {
+                    part(&mut replayed.stream).await;
+                }
+                return Err(refuse(reason, &error.to_string()));
+            }
+        };
+
+        let connection = tls.get_ref().1;
+        let Some(client_certificate) = self.client_certificates.fact(connection.peer_certificates(), UnixTime::now())
+        else {
+            return Err(refuse(reasons::CERTIFICATE_REJECTED, "the resumed session's certificate is no longer good"));
+        };
+        let handshake = progress.began.map_or(Duration::ZERO, |began| began.elapsed());
+        let facts = Finished::of(connection, signature).establish(client_certificate, handshake);
+        let facts = facts.map_err(|missing| refuse(reasons::NOT_FORWARD_SECRET, missing))?;
+        Ok((Stream::new(tls), facts))
+    }
+}
+
+/// Sends an alert of our own and parts.
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, alert: Alert, version: u16) {
+    // The client is gone or has its alert: what follows is the same.
+    let _ = timeout(PARTING, stream.write_all(&alert.record(version))).await;
+    part(stream).await;
+}
+
+/// Waits until the client has taken the alert. To close with octets unread would reset the connection, and a reset
+/// takes the alert with it.
+async fn part<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let drain = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(64 * 1024), &mut tokio::io::sink()).await
+    };
+    let _ = timeout(PARTING, drain).await;
+}

@@ -1,5 +1,7 @@
 //! SMTP (RFC 5321) and message submission (RFC 6409).
 
+pub mod reply;
+
 use bytes::Bytes;
 
 use super::{Context, Dialogue, Farewell, Opening, Preamble, Protocol};

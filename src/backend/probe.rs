@@ -1,0 +1,142 @@
+//! What a backend shows to a stranger who comes through us, and by which identities it would know its clients.
+//!
+//! For `sealgate check`: it never logs in and never sends a message.
+
+use std::time::Duration;
+
+use crate::config::{ClientIdentity, Deadlines, Listener};
+use crate::protocol::smtp::reply;
+
+use super::error::quote;
+use super::stranger::Stranger;
+use super::talk::Talk;
+use super::{ConnectError, imap_id, introduce, xclient};
+
+/// The longest that an identity is tried: a Postfix that waits for a PROXY header gives up after 5 seconds, a Dovecot
+/// after 3.
+const TRY_LIMIT: Duration = Duration::from_secs(6);
+
+/// What a backend shows and takes.
+#[derive(Debug)]
+pub struct Probe {
+    /// What a client from 192.0.2.1 sees, introduced as the listener introduces its clients.
+    pub seen: Result<Seen, ConnectError>,
+    /// The identities that make sense for the service, and whether the backend takes them.
+    pub takes: Vec<(ClientIdentity, Result<(), ConnectError>)>,
+}
+
+/// What a backend announces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its greeting.
+    pub greeting: String,
+    /// EHLO keywords with their parameters, or IMAP capabilities, in its order.
+    pub announced: Vec<String>,
+    /// The attributes of XCLIENT, where it is announced.
+    pub xclient: Option<Vec<String>>,
+}
+
+impl Seen {
+    /// Whether a keyword or capability is announced, whatever its parameters.
+    pub fn announces(&self, keyword: &str) -> bool {
+        let names = self.announced.iter().filter_map(|line| line.split_ascii_whitespace().next());
+        names.into_iter().any(|name| name.eq_ignore_ascii_case(keyword))
+    }
+}
+
+/// Looks at a listener's backend through the listener's own identity, and tries the others.
+pub async fn probe(listener: &Listener, hostname: &str, deadlines: &Deadlines) -> Probe {
+    let tried = if listener.service.takes_mail() {
+        [ClientIdentity::Xclient, ClientIdentity::ProxyV1, ClientIdentity::ProxyV2]
+    } else {
+        [ClientIdentity::ImapId, ClientIdentity::ProxyV1, ClientIdentity::ProxyV2]
+    };
+    let [first, second, third] = tried.map(|identity| takes(listener, identity, hostname));
+    let own = look(listener, hostname, deadlines);
+    let (seen, first, second, third) = tokio::join!(own, first, second, third);
+    Probe { seen, takes: tried.into_iter().zip([first, second, third]).collect() }
+}
+
+/// What a listener's backend shows through the listener's own identity.
+///
+/// # Errors
+/// It cannot be reached, refuses the identity, or does not speak the protocol.
+pub async fn look(listener: &Listener, hostname: &str, deadlines: &Deadlines) -> Result<Seen, ConnectError> {
+    see(listener, listener.identity, hostname, deadlines.connect + deadlines.greeting).await
+}
+
+async fn takes(listener: &Listener, identity: ClientIdentity, hostname: &str) -> Result<(), ConnectError> {
+    let seen = see(listener, identity, hostname, TRY_LIMIT).await?;
+    if identity == ClientIdentity::ImapId && !seen.announces("ID") {
+        return Err(ConnectError::IdNotAnnounced { backend: listener.backend.clone() });
+    }
+    Ok(())
+}
+
+async fn see(
+    listener: &Listener,
+    identity: ClientIdentity,
+    hostname: &str,
+    limit: Duration,
+) -> Result<Seen, ConnectError> {
+    let mut talk = Talk::dial(&listener.backend, limit).await?;
+    let stranger = Stranger::new(listener, hostname);
+    introduce(&mut talk, identity, &stranger.caller()).await?;
+    let seen = if listener.service.takes_mail() {
+        let seen = see_smtp(&mut talk, identity, hostname).await?;
+        talk.quit(b"QUIT\r\n").await;
+        seen
+    } else {
+        let seen = see_imap(&mut talk, identity).await?;
+        talk.quit(b"sg4 LOGOUT\r\n").await;
+        seen
+    };
+    Ok(seen)
+}
+
+async fn see_smtp(talk: &mut Talk<'_>, identity: ClientIdentity, hostname: &str) -> Result<Seen, ConnectError> {
+    let greeting = talk.reply("greeting").await?;
+    if greeting.code != 220 {
+        return Err(talk.refused("greeting", &greeting.text));
+    }
+    talk.send(format!("EHLO {hostname}\r\n").as_bytes(), "answer to EHLO").await?;
+    let answer = talk.reply("answer to EHLO").await?;
+    match (answer.code, identity) {
+        (250, _) => {}
+        (221 | 500..=504, ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2) => {
+            let reply = quote(&answer.text);
+            return Err(ConnectError::ProxyNotUnderstood { backend: talk.backend(), identity, reply });
+        }
+        _ => return Err(talk.refused("answer to EHLO", &answer.text)),
+    }
+    Ok(Seen {
+        greeting: quote(&greeting.text),
+        announced: reply::lines(&answer.text).skip(1).map(quote).collect(),
+        xclient: xclient::attributes(&answer.text),
+    })
+}
+
+const TAG: &str = "sg3";
+
+async fn see_imap(talk: &mut Talk<'_>, identity: ClientIdentity) -> Result<Seen, ConnectError> {
+    let greeting = talk.line("greeting").await?;
+    if !greeting.starts_with(b"* OK") {
+        return Err(talk.refused("greeting", &greeting));
+    }
+    talk.send(format!("{TAG} CAPABILITY\r\n").as_bytes(), "answer to CAPABILITY").await?;
+    let mut seen = Seen { greeting: quote(&greeting), ..Seen::default() };
+    let mut astray = None;
+    imap_id::answer(talk, TAG, "answer to CAPABILITY", |line| match imap_id::capabilities(line) {
+        Some(listed) => seen.announced = listed,
+        None if line.starts_with(b"* ") && !line.starts_with(b"* BAD") || line.starts_with(b"sg3 OK") => {}
+        None => astray = Some(quote(line)),
+    })
+    .await?;
+    match (astray, identity) {
+        (None, _) => Ok(seen),
+        (Some(reply), ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2) => {
+            Err(ConnectError::ProxyNotUnderstood { backend: talk.backend(), identity, reply })
+        }
+        (Some(reply), _) => Err(talk.refused("answer to CAPABILITY", reply.as_bytes())),
+    }
+}

@@ -1,0 +1,169 @@
+//! A bounded conversation with a backend before any dialogue: whole replies, whole lines, one deadline.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout_at};
+
+use super::Connected;
+use super::error::{ConnectError, quote};
+use crate::config::BackendAddr;
+use crate::protocol::line::{Line, first_line};
+use crate::protocol::smtp::reply::{self, ReplyParse, first_reply};
+use crate::stream::Backend;
+
+/// The longest line of an IMAP backend that is waited for here: RFC 7162 §4 asks for 8192 octets, a greeting with all
+/// of a server's capabilities stays far below that.
+const LINE_LIMIT: usize = 8 * 1024;
+
+/// How long a silent connection lives before the system probes whether the backend is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A connected backend and what it said so far.
+pub(super) struct Talk<'a> {
+    backend: &'a BackendAddr,
+    stream: Backend,
+    input: BytesMut,
+    limit: Duration,
+    until: Instant,
+}
+
+/// A whole SMTP reply.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// Its code.
+    pub code: u16,
+    /// All its lines, CRLFs included.
+    pub text: Bytes,
+}
+
+impl<'a> Talk<'a> {
+    /// Connects; everything up to the next [`Talk::allow`] must be done within `limit`.
+    pub async fn dial(backend: &'a BackendAddr, limit: Duration) -> Result<Self, ConnectError> {
+        let until = Instant::now() + limit;
+        let stream = timeout_at(until, open(backend))
+            .await
+            .map_err(|_| ConnectError::Late { backend: backend.clone(), step: "connection", limit })?
+            .map_err(|source| ConnectError::Dial { backend: backend.clone(), source })?;
+        Ok(Self { backend, stream, input: BytesMut::new(), limit, until })
+    }
+
+    /// Whom this is with, for errors.
+    pub fn backend(&self) -> BackendAddr {
+        self.backend.clone()
+    }
+
+    /// Starts a new deadline.
+    pub fn allow(&mut self, limit: Duration) {
+        self.limit = limit;
+        self.until = Instant::now() + limit;
+    }
+
+    /// Sends `bytes` in one write as far as the socket takes it; `step` names the answer that they are for.
+    pub async fn send(&mut self, bytes: &[u8], step: &'static str) -> Result<(), ConnectError> {
+        match timeout_at(self.until, self.stream.write_all(bytes)).await {
+            Ok(sent) => sent.map_err(|source| self.lost(step, source)),
+            Err(_) => Err(self.late(step)),
+        }
+    }
+
+    /// The code of the SMTP reply that comes next, which is left where it is.
+    pub async fn peek_reply(&mut self, step: &'static str) -> Result<u16, ConnectError> {
+        Ok(self.whole_reply(step).await?.code)
+    }
+
+    /// The SMTP reply that comes next.
+    pub async fn reply(&mut self, step: &'static str) -> Result<Reply, ConnectError> {
+        let whole = self.whole_reply(step).await?;
+        Ok(Reply { code: whole.code, text: self.input.split_to(whole.len).freeze() })
+    }
+
+    async fn whole_reply(&mut self, step: &'static str) -> Result<reply::Reply, ConnectError> {
+        loop {
+            match first_reply(&self.input) {
+                ReplyParse::Whole(reply) => return Ok(reply),
+                ReplyParse::Partial => self.read(step).await?,
+                ReplyParse::Nonsense | ReplyParse::TooLong => return Err(self.nonsense(step)),
+            }
+        }
+    }
+
+    /// The IMAP line that comes next, CRLF included.
+    pub async fn line(&mut self, step: &'static str) -> Result<Bytes, ConnectError> {
+        loop {
+            match first_line(&self.input, LINE_LIMIT) {
+                Line::Whole(len) => return Ok(self.input.split_to(len).freeze()),
+                Line::Partial => self.read(step).await?,
+                Line::BareNewline(_) | Line::TooLong => return Err(self.nonsense(step)),
+            }
+        }
+    }
+
+    /// Puts what was taken back in front of what comes next.
+    pub fn put_back(&mut self, taken: &[u8]) {
+        let rest = self.input.split();
+        self.input.extend_from_slice(taken);
+        self.input.extend_from_slice(&rest);
+    }
+
+    /// Says goodbye and waits until the backend has closed, as long as the deadline allows.
+    pub async fn quit(mut self, command: &[u8]) {
+        let goodbye = async {
+            self.stream.write_all(command).await?;
+            while self.stream.read_buf(&mut self.input).await? > 0 {
+                self.input.clear();
+            }
+            io::Result::Ok(())
+        };
+        // Nothing is lost if the backend does not listen any more: all that was to learn is known.
+        let _ = timeout_at(self.until, goodbye).await;
+    }
+
+    /// Hands the connection over to a dialogue.
+    pub fn into_connected(self) -> Connected {
+        Connected { stream: self.stream, input: self.input }
+    }
+
+    /// The backend broke the protocol.
+    pub fn nonsense(&self, step: &'static str) -> ConnectError {
+        ConnectError::Nonsense { backend: self.backend(), step, seen: quote(&self.input) }
+    }
+
+    /// The backend said no.
+    pub fn refused(&self, step: &'static str, reply: &[u8]) -> ConnectError {
+        ConnectError::Refused { backend: self.backend(), step, reply: quote(reply) }
+    }
+
+    async fn read(&mut self, step: &'static str) -> Result<(), ConnectError> {
+        match timeout_at(self.until, self.stream.read_buf(&mut self.input)).await {
+            Ok(Ok(0)) => Err(self.lost(step, io::ErrorKind::UnexpectedEof.into())),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(source)) => Err(self.lost(step, source)),
+            Err(_) => Err(self.late(step)),
+        }
+    }
+
+    fn lost(&self, step: &'static str, source: io::Error) -> ConnectError {
+        ConnectError::Lost { backend: self.backend(), step, source }
+    }
+
+    fn late(&self, step: &'static str) -> ConnectError {
+        ConnectError::Late { backend: self.backend(), step, limit: self.limit }
+    }
+}
+
+async fn open(backend: &BackendAddr) -> io::Result<Backend> {
+    match backend {
+        BackendAddr::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+            Ok(Backend::Tcp(stream))
+        }
+        BackendAddr::Unix(path) => Ok(Backend::Unix(UnixStream::connect(path).await?)),
+    }
+}

@@ -1,0 +1,169 @@
+//! The cleartext talk before TLS, and its end.
+//!
+//! [`Cleartext`] owns the socket and everything that was read from it. STARTTLS gives the bare socket back and
+//! nothing else: what a client sent in cleartext has no place where it could survive the upgrade
+//! (RFC 3207 §4.2, CVE-2011-0411).
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::facts::{Outcome, Reason};
+use crate::protocol::{Event, Farewell, Heard, Next, Opening, Preamble, Violation};
+use crate::stop::Stop;
+
+/// The most cleartext held at once; preambles bound their lines far below it.
+const INPUT_LIMIT: usize = 64 * 1024;
+
+/// How long last words may take to leave.
+const GRACE: Duration = Duration::from_secs(5);
+
+const INJECTION: Reason = Reason::new(Outcome::Policy, "commands sent behind STARTTLS");
+const CLIENT_GONE: Reason = Reason::new(Outcome::ClientError, "client connection lost before TLS");
+const LEFT: Reason = Reason::new(Outcome::Ok, "closed before TLS");
+const SILENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long before TLS");
+const SHUTDOWN: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");
+
+/// A client that speaks cleartext.
+pub struct Cleartext {
+    stream: TcpStream,
+    input: BytesMut,
+}
+
+/// Where the cleartext talk led.
+pub enum Talked {
+    /// TLS comes next, on a socket of which not one octet behind STARTTLS was kept.
+    StartTls(TcpStream),
+    /// The client stays in cleartext; the octets are its next commands.
+    StayPlain(TcpStream, BytesMut, Opening),
+    /// It is over; everything was said. The stream is there unless it is gone.
+    Over(Option<TcpStream>, Reason),
+}
+
+/// How long the talk may take.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// For each command.
+    pub command: Duration,
+    /// For all of it.
+    pub total: Duration,
+}
+
+/// What the talk leaves behind for the session's record.
+#[derive(Default)]
+pub struct Heed {
+    /// Events in their order.
+    pub events: Vec<Event>,
+    /// Octets from the client.
+    pub bytes_in: u64,
+    /// Octets to the client.
+    pub bytes_out: u64,
+}
+
+impl Cleartext {
+    /// A fresh connection, of which nothing was read.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, input: BytesMut::new() }
+    }
+
+    /// Greets and answers until the preamble knows where this leads.
+    pub async fn talk(
+        mut self,
+        preamble: &mut dyn Preamble,
+        injection_reply: &[u8],
+        patience: Patience,
+        mut stop: Stop,
+        heed: &mut Heed,
+    ) -> Talked {
+        let mut output = BytesMut::new();
+        preamble.greet(&mut output);
+        let end = Instant::now() + patience.total;
+        loop {
+            if self.say(&mut output, heed).await.is_err() {
+                return Talked::Over(None, CLIENT_GONE);
+            }
+            let due = end.min(Instant::now() + patience.command);
+            let read = tokio::select! {
+                read = timeout_at(due, self.stream.read_buf(&mut self.input)) => read,
+                () = stop.told() => {
+                    preamble.farewell(Farewell::Shutdown, &mut output);
+                    return self.over(output, SHUTDOWN, heed).await;
+                }
+            };
+            match read {
+                Ok(Ok(0)) => return Talked::Over(Some(self.stream), LEFT),
+                Ok(Ok(n)) => heed.bytes_in += n as u64,
+                Ok(Err(_)) => return Talked::Over(None, CLIENT_GONE),
+                Err(_) => {
+                    preamble.farewell(Farewell::Timeout, &mut output);
+                    return self.over(output, SILENT, heed).await;
+                }
+            }
+            match self.judge(preamble, &mut output, heed) {
+                Ok(Next::More) => {}
+                Ok(Next::StartTls) if self.input.is_empty() => {
+                    return match self.say(&mut output, heed).await {
+                        Ok(()) => Talked::StartTls(self.stream),
+                        Err(_) => Talked::Over(None, CLIENT_GONE),
+                    };
+                }
+                Ok(Next::StartTls) => {
+                    // The answer to STARTTLS stays unsaid: there will be no TLS.
+                    return self.over(BytesMut::from(injection_reply), INJECTION, heed).await;
+                }
+                Ok(Next::StayPlain(opening)) => {
+                    return match self.say(&mut output, heed).await {
+                        Ok(()) => Talked::StayPlain(self.stream, self.input, opening),
+                        Err(_) => Talked::Over(None, CLIENT_GONE),
+                    };
+                }
+                Ok(Next::Close) => return self.over(output, LEFT, heed).await,
+                Err(violation) => {
+                    output.extend_from_slice(&violation.reply);
+                    return self.over(output, violation.reason, heed).await;
+                }
+            }
+        }
+    }
+
+    /// Lets the preamble judge all that is there.
+    fn judge(
+        &mut self,
+        preamble: &mut dyn Preamble,
+        output: &mut BytesMut,
+        heed: &mut Heed,
+    ) -> Result<Next, Violation> {
+        loop {
+            let Heard { consumed, next } = preamble.receive(&self.input, output, &mut heed.events)?;
+            self.input.advance(consumed.min(self.input.len()));
+            match next {
+                Next::More if consumed > 0 => {}
+                Next::More if self.input.len() >= INPUT_LIMIT => return Ok(Next::Close),
+                next => return Ok(next),
+            }
+        }
+    }
+
+    async fn say(&mut self, output: &mut BytesMut, heed: &mut Heed) -> std::io::Result<()> {
+        if output.is_empty() {
+            return Ok(());
+        }
+        timeout(GRACE, self.stream.write_all(output)).await??;
+        heed.bytes_out += output.len() as u64;
+        *output = BytesMut::new();
+        Ok(())
+    }
+
+    async fn over(mut self, mut output: BytesMut, reason: Reason, heed: &mut Heed) -> Talked {
+        match self.say(&mut output, heed).await {
+            Ok(()) => Talked::Over(Some(self.stream), reason),
+            Err(_) => Talked::Over(None, reason),
+        }
+    }
+}

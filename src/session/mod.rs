@@ -1,0 +1,320 @@
+//! The story of one connection, top to bottom.
+
+mod notes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use self::notes::Notes;
+use crate::backend::dns::Resolver;
+use crate::backend::health::Health;
+use crate::backend::inbound::{Inbound, read_proxy_header};
+use crate::backend::{self, Caller, Connected};
+use crate::cleartext::{Cleartext, Heed, Patience, Talked};
+use crate::config::{self, Deadlines};
+use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId};
+use crate::permits::Addresses;
+use crate::protocol::{Context, Farewell, Learned, Opening, Rules, TlsMode, Wait};
+use crate::relay;
+use crate::session_log::SessionLog;
+use crate::stop::Stop;
+use crate::stream::{Backend, Client};
+use crate::tls;
+
+const TOO_MANY: Reason = Reason::new(Outcome::Policy, "too many connections");
+const TOO_MANY_FROM_ADDRESS: Reason = Reason::new(Outcome::Policy, "too many connections from this address");
+const BACKEND_SUSPENDED: Reason = Reason::new(Outcome::BackendError, "backend is being tested");
+const NO_PROXY_HEADER: Reason = Reason::new(Outcome::Timeout, "no PROXY header in time");
+const HEALTH_CHECK: Reason = Reason::new(Outcome::Ok, "health check");
+const CUT_OFF: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");
+
+/// After our last words a client gets this long to read them: closing a socket with unread input would reset it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The most input thrown away meanwhile.
+const LINGER_OCTETS: usize = 256 * 1024;
+
+/// What all sessions of a listener share.
+pub struct Shared {
+    /// The listener's settings.
+    pub listener: config::Listener,
+    /// Our own name.
+    pub hostname: Arc<str>,
+    /// How long anybody may be waited for.
+    pub deadlines: Deadlines,
+    /// What protocols may decide by.
+    pub rules: Arc<Rules>,
+    /// TLS.
+    pub tls: tls::Server,
+    /// What the backend last announced.
+    pub learned: ArcSwap<Learned>,
+    /// For identities that carry names.
+    pub resolver: Option<Resolver>,
+    /// Connections by client network.
+    pub addresses: Arc<Addresses>,
+    /// Whether the backend may be given sessions.
+    pub health: Health,
+    /// Where records go.
+    pub log: SessionLog,
+    /// Turns true when the time to finish is over.
+    pub stop: Stop,
+}
+
+/// A connection as it came from the accept loop.
+pub struct Arrival {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Who connected; with a PROXY header that is not the client.
+    pub peer: SocketAddr,
+    /// Our address.
+    pub local: SocketAddr,
+    /// The socket that accepted it.
+    pub listener: SocketAddr,
+    /// The session's identifier.
+    pub session: SessionId,
+}
+
+/// Serves one connection to its end and logs it.
+pub async fn run(shared: Arc<Shared>, arrival: Arrival) {
+    let mut notes = Notes::new(&shared, &arrival);
+    let reason = serve(&shared, arrival, &mut notes).await;
+    notes.end(reason);
+}
+
+/// Tells a client that there is no room for it, and why.
+pub async fn turn_away(shared: Arc<Shared>, arrival: Arrival) {
+    let mut notes = Notes::new(&shared, &arrival);
+    say_goodbye(&shared, arrival.stream, Farewell::TooManyConnections, &mut notes).await;
+    notes.end(TOO_MANY);
+}
+
+async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Reason {
+    let service = shared.listener.service;
+    let Arrival { mut stream, peer, local, session, .. } = arrival;
+
+    // Who is it? A peer from a listed network speaks for its client.
+    let who = match identify(shared, &mut stream, peer, local).await {
+        Ok(who) => who,
+        Err(reason) => return reason,
+    };
+    let (client, local) = (who.client, who.local);
+    notes.identified(client, local);
+    let Some(_permit) = shared.addresses.admit(client.ip()) else {
+        say_goodbye(shared, stream, Farewell::TooManyConnections, notes).await;
+        return TOO_MANY_FROM_ADDRESS;
+    };
+    let names = look_up(shared, client);
+    let mut context = Context {
+        hostname: shared.hostname.clone(),
+        session,
+        service,
+        peer: Peer { client, local, names: ClientNames::default() },
+        tls: None,
+        rules: shared.rules.clone(),
+        learned: shared.learned.load_full(),
+    };
+
+    // Cleartext, where the service begins with it; then TLS, unless the client stays plain.
+    let (client, input, opening) = match service.tls {
+        TlsMode::Implicit => match secure(shared, stream, &mut context, notes).await {
+            Ok(client) => (client, BytesMut::new(), None),
+            Err(reason) => return reason,
+        },
+        TlsMode::Optional | TlsMode::Required => match talk(shared, stream, &context, notes).await {
+            Talked::StartTls(stream) => match secure(shared, stream, &mut context, notes).await {
+                Ok(client) => (client, BytesMut::new(), None),
+                Err(reason) => return reason,
+            },
+            Talked::StayPlain(stream, input, opening) => (Client::Plain(stream), input, Some(opening)),
+            Talked::Over(stream, reason) => {
+                if let Some(stream) = stream {
+                    close(Client::Plain(stream)).await;
+                }
+                return reason;
+            }
+        },
+    };
+
+    // Tell the backend who it is, and relay.
+    if let Some(names) = names {
+        context.peer.names = names.await.unwrap_or_default();
+        notes.named(&context.peer);
+    }
+    let (connected, failure) = match connect(shared, &context, who.health_check).await {
+        Ok(connected) => (Some(connected), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    let end = relay(shared, &context, (client, input), connected, opening, notes).await;
+    if let Some(client) = end.client {
+        close(client).await;
+    }
+    failure.unwrap_or(end.reason)
+}
+
+/// The two ends of a connection.
+struct Who {
+    client: SocketAddr,
+    local: SocketAddr,
+    /// A load balancer that speaks for itself: it may greet us, and never reaches the backend, which may trust its address.
+    health_check: bool,
+}
+
+/// The connection's own addresses, or what a PROXY header from a listed peer says.
+async fn identify(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr, local: SocketAddr) -> Result<Who, Reason> {
+    let own = Who { client: peer, local, health_check: false };
+    if !shared.listener.accept_proxy_from.iter().any(|network| network.contains(&peer.ip())) {
+        return Ok(own);
+    }
+    match timeout(shared.deadlines.proxy_header, read_proxy_header(stream)).await {
+        Err(_) => Err(NO_PROXY_HEADER),
+        Ok(Err(error)) => {
+            tracing::info!(%peer, "refused: {error}");
+            Err(error.reason())
+        }
+        Ok(Ok(Inbound::Proxied { client, local })) => Ok(Who { client, local, health_check: false }),
+        Ok(Ok(Inbound::HealthCheck)) => Ok(Who { health_check: true, ..own }),
+    }
+}
+
+/// Starts the name look-ups, which run while the handshake does.
+fn look_up(shared: &Arc<Shared>, client: SocketAddr) -> Option<JoinHandle<ClientNames>> {
+    let resolver = shared.resolver.clone()?;
+    Some(tokio::spawn(async move { resolver.names(client.ip()).await }))
+}
+
+async fn talk(shared: &Shared, stream: TcpStream, context: &Context, notes: &mut Notes) -> Talked {
+    let protocol = context.service.protocol;
+    let mut preamble = protocol.preamble(context);
+    let injection = protocol.farewell(&shared.hostname, Farewell::Injection);
+    let patience = Patience { command: shared.deadlines.command, total: shared.deadlines.login };
+    let mut heed = Heed::default();
+    let talked =
+        Cleartext::new(stream).talk(&mut *preamble, &injection, patience, shared.stop.clone(), &mut heed).await;
+    notes.heard(heed);
+    talked
+}
+
+/// The handshake; what comes out is secret, forward secret, and known by its facts.
+async fn secure(
+    shared: &Shared,
+    stream: TcpStream,
+    context: &mut Context,
+    notes: &mut Notes,
+) -> Result<Client, Reason> {
+    let mut stop = shared.stop.clone();
+    let handshake = shared.tls.accept(stream, context.service.alpn, shared.deadlines.handshake);
+    let accepted = tokio::select! {
+        accepted = handshake => accepted,
+        () = stop.told() => return Err(CUT_OFF),
+    };
+    match accepted {
+        Ok((stream, facts)) => {
+            let facts = Arc::new(facts);
+            context.tls = Some(facts.clone());
+            notes.secured(facts);
+            Ok(Client::Tls(stream))
+        }
+        Err(error) => {
+            notes.handshake_failed(&error);
+            Err(error.reason)
+        }
+    }
+}
+
+async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Result<Connected, Reason> {
+    if health_check {
+        return Err(HEALTH_CHECK);
+    }
+    if !shared.health.is_open() {
+        return Err(BACKEND_SUSPENDED);
+    }
+    let caller = Caller {
+        hostname: &shared.hostname,
+        session: &context.session,
+        peer: &context.peer,
+        tls: context.tls.as_deref(),
+        service: context.service,
+    };
+    backend::connect(&shared.listener, &caller, &shared.deadlines).await.map_err(|error| {
+        shared.health.lost(&error);
+        error.reason()
+    })
+}
+
+async fn relay(
+    shared: &Shared,
+    context: &Context,
+    (client, client_input): (Client, BytesMut),
+    connected: Option<Connected>,
+    opening: Option<Opening>,
+    notes: &mut Notes,
+) -> relay::End<Client> {
+    let (backend, backend_input) = match connected {
+        Some(Connected { stream, input }) => (Some(stream), input),
+        None => (None, BytesMut::new()),
+    };
+    let dialogue = context.service.protocol.dialogue(context, opening);
+    let start: relay::Start<Client, Backend> = relay::Start { client, client_input, backend, backend_input, dialogue };
+    let allowed = |wait| allowed(&shared.deadlines, wait);
+    let end = relay::run(start, allowed, shared.stop.clone(), |event| notes.hear(event)).await;
+    notes.relayed(end.bytes_in, end.bytes_out);
+    end
+}
+
+fn allowed(deadlines: &Deadlines, wait: Wait) -> Duration {
+    match wait {
+        Wait::Command => deadlines.command,
+        Wait::Login => deadlines.login,
+        Wait::Body => deadlines.body,
+        Wait::Greeting => deadlines.greeting,
+        Wait::Reply => deadlines.reply,
+        Wait::Delivery => deadlines.delivery,
+    }
+}
+
+/// One line for a client that is not served. Where TLS comes first, so does the handshake: a client cannot read it otherwise.
+async fn say_goodbye(shared: &Shared, stream: TcpStream, why: Farewell, notes: &mut Notes) {
+    let service = shared.listener.service;
+    let mut client = match service.tls {
+        TlsMode::Optional | TlsMode::Required => Client::Plain(stream),
+        TlsMode::Implicit => match shared.tls.accept(stream, service.alpn, shared.deadlines.handshake).await {
+            Ok((stream, facts)) => {
+                notes.secured(Arc::new(facts));
+                Client::Tls(stream)
+            }
+            Err(error) => {
+                notes.handshake_failed(&error);
+                return;
+            }
+        },
+    };
+    let line = service.protocol.farewell(&shared.hostname, why);
+    if let Ok(Ok(())) = timeout(LINGER, client.write_all(&line)).await {
+        close(client).await;
+    }
+}
+
+/// Ends our side (close_notify, FIN) and gives the client a moment to end its own.
+async fn close(mut client: Client) {
+    let _ = timeout(LINGER, async {
+        client.shutdown().await?;
+        let mut rest = [0; 512];
+        let mut read = 0;
+        while read < LINGER_OCTETS {
+            match client.read(&mut rest).await? {
+                0 => break,
+                n => read += n,
+            }
+        }
+        std::io::Result::Ok(())
+    })
+    .await; // whatever went wrong, the client is gone
+}

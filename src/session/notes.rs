@@ -1,0 +1,167 @@
+//! What the log will say of a session, gathered as it goes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::{Arrival, Shared};
+use crate::cleartext::Heed;
+use crate::facts::{Outcome, Peer, Reason, TlsFacts};
+use crate::protocol::Event;
+use crate::session_log::{CommandCount, Record, Stage};
+use crate::tls::HandshakeError;
+
+const PANICKED: Reason = Reason::new(Outcome::BackendError, "internal error, please report");
+
+/// Gathers one session's record. Dropped without an end (a panic, a cancelled task), it still leaves one.
+pub(super) struct Notes {
+    shared: Arc<Shared>,
+    record: Record,
+    began: Instant,
+    ended: bool,
+    /// What a protocol said of the end, which it knows better.
+    ending: Option<Reason>,
+}
+
+impl Notes {
+    pub(super) fn new(shared: &Arc<Shared>, arrival: &Arrival) -> Self {
+        let service = shared.listener.service;
+        Self {
+            record: Record {
+                began: SystemTime::now(),
+                session: arrival.session.clone(),
+                listener: arrival.listener,
+                service: service.name,
+                protocol: service.protocol.name(),
+                client: arrival.peer,
+                client_name: Default::default(),
+                local: arrival.local,
+                tls: None,
+                offered: None,
+                helo: None,
+                user: None,
+                method: None,
+                auth_failures: 0,
+                authenticated: false,
+                accepted: 0,
+                rejected: 0,
+                commands: Vec::new(),
+                bytes_in: 0,
+                bytes_out: 0,
+                backend: shared.listener.backend.to_string(),
+                duration: Default::default(),
+                outcome: Outcome::Ok,
+                reason: "",
+            },
+            shared: shared.clone(),
+            began: Instant::now(),
+            ended: false,
+            ending: None,
+        }
+    }
+
+    pub(super) fn identified(&mut self, client: SocketAddr, local: SocketAddr) {
+        self.record.client = client;
+        self.record.local = local;
+        self.note(Stage::Connected);
+    }
+
+    pub(super) fn named(&mut self, peer: &Peer) {
+        self.record.client_name = peer.names.verified.clone();
+    }
+
+    pub(super) fn secured(&mut self, facts: Arc<TlsFacts>) {
+        self.record.tls = Some(facts);
+        self.note(Stage::Secured);
+    }
+
+    pub(super) fn handshake_failed(&mut self, error: &HandshakeError) {
+        tracing::debug!(session = %self.record.session, client = %self.record.client, "TLS handshake failed: {}", error.detail);
+        self.record.offered = error.offered.clone();
+    }
+
+    pub(super) fn heard(&mut self, heed: Heed) {
+        self.relayed(heed.bytes_in, heed.bytes_out);
+        for event in heed.events {
+            self.hear(event);
+        }
+    }
+
+    pub(super) fn relayed(&mut self, bytes_in: u64, bytes_out: u64) {
+        self.record.bytes_in += bytes_in;
+        self.record.bytes_out += bytes_out;
+    }
+
+    pub(super) fn hear(&mut self, event: Event) {
+        match event {
+            Event::Helo(name) => self.record.helo = Some(name),
+            Event::Command { name, ok } => self.count(name, ok),
+            Event::Auth { method, user, ok } => {
+                self.record.method = Some(method);
+                if user.is_some() {
+                    self.record.user = user;
+                }
+                self.record.authenticated |= ok;
+                if ok {
+                    self.note(Stage::LoggedIn);
+                } else {
+                    self.record.auth_failures += 1;
+                }
+            }
+            Event::Message { accepted: true } => self.record.accepted += 1,
+            Event::Message { accepted: false } => self.record.rejected += 1,
+            Event::Learned(learned) => {
+                if **self.shared.learned.load() != learned {
+                    self.shared.learned.store(Arc::new(learned));
+                }
+            }
+            Event::Refused(reason) => {
+                tracing::info!(
+                    session = %self.record.session,
+                    client = %self.record.client,
+                    service = self.record.service,
+                    outcome = reason.outcome.as_str(),
+                    reason = reason.phrase,
+                    "refused"
+                );
+            }
+            Event::Ending(reason) => self.ending = Some(reason),
+        }
+    }
+
+    fn count(&mut self, name: &'static str, ok: bool) {
+        let ok = u32::from(ok);
+        match self.record.commands.iter_mut().find(|count| count.name == name) {
+            Some(count) => {
+                count.ok += ok;
+                count.all += 1;
+            }
+            None => self.record.commands.push(CommandCount { name, ok, all: 1 }),
+        }
+    }
+
+    fn note(&mut self, stage: Stage) {
+        self.record.duration = self.began.elapsed();
+        self.shared.log.note(stage, &self.record);
+    }
+
+    pub(super) fn end(mut self, reason: Reason) {
+        self.finish(reason);
+    }
+
+    fn finish(&mut self, reason: Reason) {
+        self.ended = true;
+        let reason = self.ending.unwrap_or(reason);
+        self.record.outcome = reason.outcome;
+        self.record.reason = reason.phrase;
+        self.note(Stage::Ended);
+    }
+}
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.finish(if std::thread::panicking() { PANICKED } else { super::CUT_OFF });
+        }
+    }
+}

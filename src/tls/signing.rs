@@ -1,0 +1,180 @@
+//! Which signature the server made: the one fact of a handshake that `rustls` does not tell.
+//!
+//! The signing key is wrapped, and [`Signer::sign`] leaves a note in a thread-local cell. [`noting`] empties the
+//! cell before each poll of a handshake and looks into it right after. A poll runs on one thread from beginning to
+//! end and nothing else runs on that thread meanwhile, so a note found there was made by this very handshake.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use rustls::SignatureScheme;
+use rustls::sign::{Signer, SigningKey};
+
+use crate::facts::{ServerSignature, SignatureAlgorithm};
+
+thread_local! {
+    static NOTE: Cell<Option<ServerSignature>> = const { Cell::new(None) };
+}
+
+/// What kind of key a certificate has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA.
+    Rsa {
+        /// The modulus' size.
+        bits: u16,
+    },
+    /// ECDSA.
+    Ecdsa {
+        /// NIST's name of the curve: `P-256`, `P-384`, `P-521`.
+        curve: &'static str,
+    },
+    /// Ed25519.
+    Ed25519,
+}
+
+impl std::fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rsa { bits } => write!(f, "RSA {bits} bits"),
+            Self::Ecdsa { curve } => write!(f, "ECDSA {curve}"),
+            Self::Ed25519 => f.write_str("Ed25519"),
+        }
+    }
+}
+
+/// A signing key that notes what it signs with.
+#[derive(Debug)]
+pub(super) struct NotedKey {
+    pub(super) key: Arc<dyn SigningKey>,
+    pub(super) kind: KeyKind,
+}
+
+impl SigningKey for NotedKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let signer = self.key.choose_scheme(offered)?;
+        let signature = describe(signer.scheme(), self.kind)?;
+        Some(Box::new(NotedSigner { signer, signature }))
+    }
+
+    fn public_key(&self) -> Option<rustls::pki_types::SubjectPublicKeyInfoDer<'_>> {
+        self.key.public_key()
+    }
+
+    fn algorithm(&self) -> rustls::SignatureAlgorithm {
+        self.key.algorithm()
+    }
+}
+
+#[derive(Debug)]
+struct NotedSigner {
+    signer: Box<dyn Signer>,
+    signature: ServerSignature,
+}
+
+impl Signer for NotedSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let signed = self.signer.sign(message)?;
+        NOTE.set(Some(self.signature));
+        Ok(signed)
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.signer.scheme()
+    }
+}
+
+/// Runs a handshake, and tells its output together with the signature that the server made in it, if it made one.
+pub(super) async fn noting<F: Future>(handshake: F) -> (F::Output, Option<ServerSignature>) {
+    let mut handshake = pin!(handshake);
+    let mut noted = None;
+    let output = std::future::poll_fn(|cx| {
+        NOTE.take();
+        let polled: Poll<F::Output> = handshake.as_mut().poll(cx);
+        if let Some(signature) = NOTE.take() {
+            noted = Some(signature);
+        }
+        polled
+    })
+    .await;
+    (output, noted)
+}
+
+/// A scheme by IANA's name, with what the key adds to it.
+fn describe(scheme: SignatureScheme, key: KeyKind) -> Option<ServerSignature> {
+    use SignatureAlgorithm::{Ecdsa, Ed25519, RsaPkcs1, RsaPss};
+    let (iana, algorithm, digest) = match (scheme, key) {
+        (SignatureScheme::RSA_PSS_SHA256, KeyKind::Rsa { bits }) => {
+            ("rsa_pss_rsae_sha256", RsaPss { bits }, Some("SHA256"))
+        }
+        (SignatureScheme::RSA_PSS_SHA384, KeyKind::Rsa { bits }) => {
+            ("rsa_pss_rsae_sha384", RsaPss { bits }, Some("SHA384"))
+        }
+        (SignatureScheme::RSA_PSS_SHA512, KeyKind::Rsa { bits }) => {
+            ("rsa_pss_rsae_sha512", RsaPss { bits }, Some("SHA512"))
+        }
+        (SignatureScheme::RSA_PKCS1_SHA256, KeyKind::Rsa { bits }) => {
+            ("rsa_pkcs1_sha256", RsaPkcs1 { bits }, Some("SHA256"))
+        }
+        (SignatureScheme::RSA_PKCS1_SHA384, KeyKind::Rsa { bits }) => {
+            ("rsa_pkcs1_sha384", RsaPkcs1 { bits }, Some("SHA384"))
+        }
+        (SignatureScheme::RSA_PKCS1_SHA512, KeyKind::Rsa { bits }) => {
+            ("rsa_pkcs1_sha512", RsaPkcs1 { bits }, Some("SHA512"))
+        }
+        (SignatureScheme::ECDSA_NISTP256_SHA256, KeyKind::Ecdsa { curve }) => {
+            ("ecdsa_secp256r1_sha256", Ecdsa { curve }, Some("SHA256"))
+        }
+        (SignatureScheme::ECDSA_NISTP384_SHA384, KeyKind::Ecdsa { curve }) => {
+            ("ecdsa_secp384r1_sha384", Ecdsa { curve }, Some("SHA384"))
+        }
+        (SignatureScheme::ECDSA_NISTP521_SHA512, KeyKind::Ecdsa { curve }) => {
+            ("ecdsa_secp521r1_sha512", Ecdsa { curve }, Some("SHA512"))
+        }
+        (SignatureScheme::ED25519, KeyKind::Ed25519) => ("ed25519", Ed25519, None),
+        _ => return None,
+    };
+    Some(ServerSignature { iana, algorithm, digest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTED: ServerSignature =
+        ServerSignature { iana: "ed25519", algorithm: SignatureAlgorithm::Ed25519, digest: None };
+
+    #[tokio::test]
+    async fn a_note_of_any_poll_is_kept_and_one_from_before_is_not_believed() {
+        NOTE.set(Some(NOTED));
+        let ((), none) = noting(async {}).await;
+        assert_eq!(none, None, "a stale note");
+
+        let (output, noted) = noting(async {
+            NOTE.set(Some(NOTED));
+            tokio::task::yield_now().await;
+            7
+        })
+        .await;
+        assert_eq!((output, noted), (7, Some(NOTED)));
+        assert_eq!(NOTE.take(), None, "the cell is empty between polls");
+    }
+
+    #[tokio::test]
+    async fn two_handshakes_on_one_thread_do_not_read_each_others_notes() {
+        let signs = noting(async {
+            tokio::task::yield_now().await;
+            NOTE.set(Some(NOTED));
+            tokio::task::yield_now().await;
+        });
+        let resumes = noting(async {
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        });
+        let (signs, resumes) = tokio::join!(signs, resumes);
+        assert_eq!((signs.1, resumes.1), (Some(NOTED), None));
+    }
+}
