@@ -51,15 +51,20 @@ pub async fn probe(listener: &Listener, hostname: &str, deadlines: &Deadlines) -
     } else {
         [ClientIdentity::ImapId, ClientIdentity::ProxyV1, ClientIdentity::ProxyV2]
     };
-    let [first, second, third] = tried.map(|identity| takes(listener, identity, hostname));
-    let own_limit = deadlines.connect + deadlines.greeting;
-    let own = see(listener, listener.identity, hostname, own_limit);
+    let limit = deadlines.connect + deadlines.greeting;
+    let [first, second, third] = tried.map(|identity| takes(listener, identity, hostname, limit.min(TRY_LIMIT)));
+    let own = see(listener, listener.identity, hostname, limit);
     let (seen, first, second, third) = tokio::join!(own, first, second, third);
     Probe { seen, takes: tried.into_iter().zip([first, second, third]).collect() }
 }
 
-async fn takes(listener: &Listener, identity: ClientIdentity, hostname: &str) -> Result<(), ConnectError> {
-    let seen = see(listener, identity, hostname, TRY_LIMIT).await?;
+async fn takes(
+    listener: &Listener,
+    identity: ClientIdentity,
+    hostname: &str,
+    limit: Duration,
+) -> Result<(), ConnectError> {
+    let seen = see(listener, identity, hostname, limit).await?;
     if identity == ClientIdentity::ImapId && !seen.announces("ID") {
         return Err(ConnectError::IdNotAnnounced { backend: listener.backend.clone() });
     }
