@@ -181,9 +181,8 @@ async fn talk(shared: &Shared, stream: TcpStream, context: &Context, notes: &mut
     let injection = protocol.farewell(&shared.hostname, Farewell::Injection);
     let patience = Patience { command: shared.deadlines.command, total: shared.deadlines.login };
     let mut heed = Heed::default();
-    let talked = Cleartext::new(stream)
-        .talk(&mut *preamble, &injection, patience, shared.stop.clone(), &mut heed)
-        .await;
+    let talked =
+        Cleartext::new(stream).talk(&mut *preamble, &injection, patience, shared.stop.clone(), &mut heed).await;
     notes.heard(heed);
     talked
 }
