@@ -6,12 +6,14 @@
 
 pub mod dns;
 mod error;
+pub mod health;
 mod imap_id;
 pub mod inbound;
 pub mod probe;
 mod proxy_header;
 pub mod self_test;
 mod stranger;
+pub mod supervisor;
 mod talk;
 mod xclient;
 

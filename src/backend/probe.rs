@@ -52,10 +52,17 @@ pub async fn probe(listener: &Listener, hostname: &str, deadlines: &Deadlines) -
         [ClientIdentity::ImapId, ClientIdentity::ProxyV1, ClientIdentity::ProxyV2]
     };
     let [first, second, third] = tried.map(|identity| takes(listener, identity, hostname));
-    let own_limit = deadlines.connect + deadlines.greeting;
-    let own = see(listener, listener.identity, hostname, own_limit);
+    let own = look(listener, hostname, deadlines);
     let (seen, first, second, third) = tokio::join!(own, first, second, third);
     Probe { seen, takes: tried.into_iter().zip([first, second, third]).collect() }
+}
+
+/// What a listener's backend shows through the listener's own identity.
+///
+/// # Errors
+/// It cannot be reached, refuses the identity, or does not speak the protocol.
+pub async fn look(listener: &Listener, hostname: &str, deadlines: &Deadlines) -> Result<Seen, ConnectError> {
+    see(listener, listener.identity, hostname, deadlines.connect + deadlines.greeting).await
 }
 
 async fn takes(listener: &Listener, identity: ClientIdentity, hostname: &str) -> Result<(), ConnectError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::health::{Health, State};
+use super::probe::look;
 use super::self_test::{SelfTest, relay_self_test};
 use crate::config::{Deadlines, Listener};
 use crate::protocol::Learned;
@@ -29,10 +30,13 @@ pub async fn supervise(
     let mut said = None;
     loop {
         let before = health.state();
-        let outcome = relay_self_test(listener, hostname, deadlines).await;
-        if let Some(learned) = outcome.learned() {
-            learn(learned.clone());
-        }
+        let outcome = match look(listener, hostname, deadlines).await {
+            Ok(seen) => {
+                learn(Learned { lines: seen.announced });
+                relay_self_test(listener, hostname, deadlines).await
+            }
+            Err(error) => SelfTest::Unreachable(error),
+        };
         let after = state_after(before, &outcome);
         health.set(after);
         let message = outcome.to_string();
@@ -61,7 +65,7 @@ pub async fn supervise(
 
 fn state_after(before: State, outcome: &SelfTest) -> State {
     match outcome {
-        SelfTest::Refused { .. } | SelfTest::Deferred { .. } | SelfTest::Skipped { .. } => State::Open,
+        SelfTest::Refused { .. } | SelfTest::Deferred { .. } | SelfTest::Skipped => State::Open,
         SelfTest::Relays { .. } => State::Unsafe,
         SelfTest::Unreachable(_) if before == State::Untested => State::Untested,
         SelfTest::Unreachable(_) => State::Lost,

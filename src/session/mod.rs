@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use self::notes::Notes;
 use crate::backend::dns::Resolver;
 use crate::backend::health::Health;
+use crate::backend::inbound::{Inbound, read_proxy_header};
 use crate::backend::{self, Caller, Connected};
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
@@ -23,7 +24,7 @@ use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId};
 use crate::permits::Addresses;
 use crate::protocol::{Context, Farewell, Learned, Opening, Rules, TlsMode, Wait};
 use crate::relay;
-use crate::session_log::{SessionLog, Stage};
+use crate::session_log::SessionLog;
 use crate::stop::Stop;
 use crate::stream::{Backend, Client};
 use crate::tls;
@@ -31,6 +32,8 @@ use crate::tls;
 const TOO_MANY: Reason = Reason::new(Outcome::Policy, "too many connections");
 const TOO_MANY_FROM_ADDRESS: Reason = Reason::new(Outcome::Policy, "too many connections from this address");
 const BACKEND_SUSPENDED: Reason = Reason::new(Outcome::BackendError, "backend is being tested");
+const NO_PROXY_HEADER: Reason = Reason::new(Outcome::Timeout, "no PROXY header in time");
+const HEALTH_CHECK: Reason = Reason::new(Outcome::Ok, "health check");
 const CUT_OFF: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");
 
 /// After our last words a client gets this long to read them: closing a socket with unread input would reset it.
@@ -98,10 +101,11 @@ async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Rea
     let Arrival { mut stream, peer, local, session, .. } = arrival;
 
     // Who is it? A peer from a listed network speaks for its client.
-    let (client, local) = match identify(shared, &mut stream, peer, local).await {
-        Ok(addresses) => addresses,
+    let who = match identify(shared, &mut stream, peer, local).await {
+        Ok(who) => who,
         Err(reason) => return reason,
     };
+    let (client, local) = (who.client, who.local);
     notes.identified(client, local);
     let Some(_permit) = shared.addresses.admit(client.ip()) else {
         say_goodbye(shared, stream, Farewell::TooManyConnections, notes).await;
@@ -144,7 +148,7 @@ async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Rea
         context.peer.names = names.await.unwrap_or_default();
         notes.named(&context.peer);
     }
-    let (connected, failure) = match connect(shared, &context).await {
+    let (connected, failure) = match connect(shared, &context, who.health_check).await {
         Ok(connected) => (Some(connected), None),
         Err(reason) => (None, Some(reason)),
     };
@@ -155,18 +159,29 @@ async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Rea
     failure.unwrap_or(end.reason)
 }
 
-/// The client's address and ours: the connection's own, or what a PROXY header from a listed peer says.
-async fn identify(
-    shared: &Shared,
-    stream: &mut TcpStream,
-    peer: SocketAddr,
+/// The two ends of a connection.
+struct Who {
+    client: SocketAddr,
     local: SocketAddr,
-) -> Result<(SocketAddr, SocketAddr), Reason> {
+    /// A load balancer that speaks for itself: it may greet us, and never reaches the backend, which may trust its address.
+    health_check: bool,
+}
+
+/// The connection's own addresses, or what a PROXY header from a listed peer says.
+async fn identify(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr, local: SocketAddr) -> Result<Who, Reason> {
+    let own = Who { client: peer, local, health_check: false };
     if !shared.listener.accept_proxy_from.iter().any(|network| network.contains(&peer.ip())) {
-        return Ok((peer, local));
+        return Ok(own);
     }
-    let header = backend::inbound::read_proxy_header(stream, shared.deadlines.proxy_header).await?;
-    Ok(header.unwrap_or((peer, local)))
+    match timeout(shared.deadlines.proxy_header, read_proxy_header(stream)).await {
+        Err(_) => Err(NO_PROXY_HEADER),
+        Ok(Err(error)) => {
+            tracing::info!(%peer, "refused: {error}");
+            Err(error.reason())
+        }
+        Ok(Ok(Inbound::Proxied { client, local })) => Ok(Who { client, local, health_check: false }),
+        Ok(Ok(Inbound::HealthCheck)) => Ok(Who { health_check: true, ..own }),
+    }
 }
 
 /// Starts the name look-ups, which run while the handshake does.
@@ -195,8 +210,7 @@ async fn secure(
     notes: &mut Notes,
 ) -> Result<Client, Reason> {
     let mut stop = shared.stop.clone();
-    // Boxed: its state is large, and gone when it ends.
-    let handshake = Box::pin(shared.tls.accept(stream, context.service.alpn, shared.deadlines.handshake));
+    let handshake = shared.tls.accept(stream, context.service.alpn, shared.deadlines.handshake);
     let accepted = tokio::select! {
         accepted = handshake => accepted,
         () = stop.told() => return Err(CUT_OFF),
@@ -206,7 +220,7 @@ async fn secure(
             let facts = Arc::new(facts);
             context.tls = Some(facts.clone());
             notes.secured(facts);
-            Ok(Client::Tls(Box::new(stream)))
+            Ok(Client::Tls(stream))
         }
         Err(error) => {
             notes.handshake_failed(&error);
@@ -215,7 +229,10 @@ async fn secure(
     }
 }
 
-async fn connect(shared: &Shared, context: &Context) -> Result<Connected, Reason> {
+async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Result<Connected, Reason> {
+    if health_check {
+        return Err(HEALTH_CHECK);
+    }
     if !shared.health.is_open() {
         return Err(BACKEND_SUSPENDED);
     }
@@ -268,19 +285,16 @@ async fn say_goodbye(shared: &Shared, stream: TcpStream, why: Farewell, notes: &
     let service = shared.listener.service;
     let mut client = match service.tls {
         TlsMode::Optional | TlsMode::Required => Client::Plain(stream),
-        TlsMode::Implicit => {
-            let handshake = Box::pin(shared.tls.accept(stream, service.alpn, shared.deadlines.handshake));
-            match handshake.await {
-                Ok((stream, facts)) => {
-                    notes.secured(Arc::new(facts));
-                    Client::Tls(Box::new(stream))
-                }
-                Err(error) => {
-                    notes.handshake_failed(&error);
-                    return;
-                }
+        TlsMode::Implicit => match shared.tls.accept(stream, service.alpn, shared.deadlines.handshake).await {
+            Ok((stream, facts)) => {
+                notes.secured(Arc::new(facts));
+                Client::Tls(stream)
             }
-        }
+            Err(error) => {
+                notes.handshake_failed(&error);
+                return;
+            }
+        },
     };
     let line = service.protocol.farewell(&shared.hostname, why);
     if let Ok(Ok(())) = timeout(LINGER, client.write_all(&line)).await {

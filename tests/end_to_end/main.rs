@@ -15,6 +15,8 @@ mod drain;
 #[cfg(test)]
 mod imap;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod mail;
 #[cfg(test)]
 mod policy;
@@ -22,5 +24,7 @@ mod policy;
 mod received;
 #[cfg(test)]
 mod relay;
+#[cfg(test)]
+mod systemd;
 #[cfg(test)]
 mod trouble;

@@ -1,0 +1,242 @@
+//! One record a session, and its renderings.
+//!
+//! ```text
+//!  session ──note──▶ Renderer ──▶ Queue (bounded) ──▶ writer thread ──▶ stderr, file or journal
+//!  tracing ──event─▶ text, json, postfix
+//! ```
+//!
+//! A session only ever appends to a queue in memory: a full disk or a stuck journal costs log lines, which
+//! are counted and said, but never a session.
+
+mod clean;
+mod fields;
+mod journal;
+mod json;
+mod operations;
+mod postfix;
+mod queue;
+mod render;
+mod text;
+mod writer;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use jiff::Zoned;
+
+use crate::config::{Log, LogFormat, LogProgram, LogTarget};
+use crate::facts::{Lookup, Outcome, SessionId, TlsFacts};
+
+pub use operations::Operations;
+use queue::Queue;
+use render::{Level, Look, Renderer};
+
+/// How long the last lines may take when the log is closed: a stuck disk must not keep the process alive.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// Where a session stands when it is noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The client is here; a line in `postfix` format only.
+    Connected,
+    /// TLS is up.
+    Secured,
+    /// The backend took the login; a line in `postfix` format for IMAP only.
+    LoggedIn,
+    /// The session is over, or never came to be.
+    Ended,
+}
+
+/// The session log: a cheap handle. The lines are written by a thread of its own.
+#[derive(Debug, Clone)]
+pub struct SessionLog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    renderer: Arc<Renderer>,
+    queue: Arc<Queue>,
+    file: Option<PathBuf>,
+}
+
+impl SessionLog {
+    /// Opens the log that the configuration names.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or there is no journal; the message says which.
+    pub fn open(settings: &Log, hostname: &str) -> io::Result<Self> {
+        let mut look = Look { format: settings.format, program: settings.program, journal: false, colour: false };
+        let (target, file) = match &settings.to {
+            LogTarget::Stderr => {
+                // Colour only where a person looks, and not where NO_COLOR asks for none.
+                look.colour = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+                (writer::Target::Stream(Box::new(io::stderr())), None)
+            }
+            LogTarget::File(path) => {
+                (writer::Target::File { file: open_file(path)?, path: path.clone() }, Some(path.clone()))
+            }
+            LogTarget::Journal => {
+                look.journal = true;
+                (writer::Target::Journal(journal::Journal::connect(Path::new(journal::SOCKET))?), None)
+            }
+        };
+        Self::start(Renderer::new(look, hostname), target, file)
+    }
+
+    /// A log that writes to `output`, with the same lines that a file gets.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn to_writer(
+        format: LogFormat,
+        program: LogProgram,
+        hostname: &str,
+        output: Box<dyn Write + Send>,
+    ) -> io::Result<Self> {
+        let look = Look { format, program, journal: false, colour: false };
+        Self::start(Renderer::new(look, hostname), writer::Target::Stream(output), None)
+    }
+
+    fn start(renderer: Renderer, target: writer::Target, file: Option<PathBuf>) -> io::Result<Self> {
+        let (renderer, queue) = (Arc::new(renderer), Arc::new(Queue::default()));
+        writer::spawn(Arc::clone(&queue), Arc::clone(&renderer), target)?;
+        Ok(Self { inner: Arc::new(Inner { renderer, queue, file }) })
+    }
+
+    /// Writes what `format` has to say about a session that reached `stage`. Never waits: if the queue is
+    /// full, the line is counted as lost.
+    pub fn note(&self, stage: Stage, record: &Record) {
+        for entry in self.inner.renderer.record(stage, record, &Zoned::now()) {
+            self.inner.queue.push(entry);
+        }
+    }
+
+    /// Writes an operational message; [`Operations`] brings those of `tracing` here.
+    fn say(&self, level: Level, message: &str, fields: &[(&'static str, String)]) {
+        self.inner.queue.push(self.inner.renderer.message(level, message, fields, &Zoned::now()));
+    }
+
+    /// Opens the log file anew, after logrotate has moved it away; does nothing for other targets. Lines noted
+    /// before this call still go to the old file.
+    ///
+    /// # Errors
+    /// The file cannot be opened; the old one stays in use.
+    pub fn reopen(&self) -> io::Result<()> {
+        if let Some(path) = &self.inner.file {
+            self.inner.queue.replace_file(open_file(path)?);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything noted so far is written, for a moment at most. Returns whether it is.
+    pub fn flush(&self) -> bool {
+        self.inner.queue.flush(LAST_LINES)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.queue.flush(LAST_LINES);
+    }
+}
+
+/// Mode 0640: addresses and user names are for the administrator's group at most.
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot open the log file {}: {error}; check log.to and the directory's owner", path.display()),
+        )
+    })
+}
+
+/// What a session leaves behind. `None` is for what did not happen, never for "later".
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// When the session began.
+    pub began: SystemTime,
+    /// Its identifier.
+    pub session: SessionId,
+    /// The address that was listened on.
+    pub listener: SocketAddr,
+    /// The service's name.
+    pub service: &'static str,
+    /// `smtp` or `imap`.
+    pub protocol: &'static str,
+    /// The client.
+    pub client: SocketAddr,
+    /// The client's verified name.
+    pub client_name: Lookup,
+    /// Our address, as the client reached it.
+    pub local: SocketAddr,
+    /// The session's TLS.
+    pub tls: Option<Arc<TlsFacts>>,
+    /// What a client offered whose handshake failed.
+    pub offered: Option<Arc<Offered>>,
+    /// The client's last EHLO or HELO name.
+    pub helo: Option<String>,
+    /// The user that logged in, or last tried to.
+    pub user: Option<String>,
+    /// The mechanism last tried.
+    pub method: Option<String>,
+    /// Failed logins.
+    pub auth_failures: u32,
+    /// Whether a login succeeded.
+    pub authenticated: bool,
+    /// Messages that the backend took.
+    pub accepted: u64,
+    /// Messages that it did not take.
+    pub rejected: u64,
+    /// Commands: name, successes, all; in the order of their latest use, so that the last is what the session ended after.
+    pub commands: Vec<CommandCount>,
+    /// Octets from the client, inside TLS.
+    pub bytes_in: u64,
+    /// Octets to the client, inside TLS.
+    pub bytes_out: u64,
+    /// The backend's address.
+    pub backend: String,
+    /// How long it lasted.
+    pub duration: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why: a fixed phrase.
+    pub reason: &'static str,
+}
+
+/// How often a command was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandCount {
+    /// Lower case.
+    pub name: &'static str,
+    /// With a positive answer.
+    pub ok: u32,
+    /// In all.
+    pub all: u32,
+}
+
+/// What a ClientHello offered, by IANA's names; unknown code points as `0x….`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Offered {
+    /// Protocol versions, `TLSv1.3` and so on.
+    pub versions: Vec<String>,
+    /// Cipher suites.
+    pub suites: Vec<String>,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// Signature schemes.
+    pub signatures: Vec<String>,
+    /// The name asked for, its grammar enforced.
+    pub sni: Option<String>,
+    /// Application protocols, their grammar enforced.
+    pub alpn: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! `key=value`, quoted where a value would otherwise end early.
+
+use std::fmt::Write as _;
+
+use super::fields::Value;
+
+/// The record without its time.
+pub(super) fn record(fields: &[(&'static str, Value<'_>)]) -> String {
+    let mut line = String::with_capacity(512);
+    for (key, value) in fields {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(key);
+        line.push('=');
+        match value {
+            Value::Text(text) => quote(text, &mut line),
+            Value::Number(number) => _ = write!(line, "{number}"),
+            Value::Flag(flag) => line.push_str(self::flag(*flag)),
+            Value::List(list) => quote(&list.join(","), &mut line),
+        }
+    }
+    line
+}
+
+/// A yes or no in words.
+pub(super) fn flag(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}
+
+/// Appends `value`, in quotation marks if it is empty or holds a space, `"`, `=` or `\`.
+fn quote(value: &str, line: &mut String) {
+    if !value.is_empty() && !value.contains([' ', '"', '=', '\\']) {
+        line.push_str(value);
+        return;
+    }
+    line.push('"');
+    for c in value.chars() {
+        if matches!(c, '"' | '\\') {
+            line.push('\\');
+        }
+        line.push(c);
+    }
+    line.push('"');
+}
