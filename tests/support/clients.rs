@@ -53,7 +53,6 @@ pub struct Finished {
 
 impl Finished {
     /// Panics if the program failed.
-    #[must_use]
     pub fn success(self) -> Self {
         assert_eq!(self.code, Some(0), "{}", self.story());
         self
