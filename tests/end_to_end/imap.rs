@@ -160,6 +160,7 @@ fn dovecot_learns_the_client_by_proxy_header_and_by_id() {
         let mut wire = gate.secure("imaps", gate.connect_from(from, "imaps"), &Offer::default().config());
         let refused = wire.tagged("l", &format!("LOGIN {} wrong", user.name)).pop().unwrap_or_default();
         assert!(refused.starts_with("l NO"), "{refused}");
+        wire.tagged("m", "LOGOUT");
         log.wait_for(&["auth failed", &format!("user=<{}>", user.name), "rip=127.0.0.2"]);
     }
 }
