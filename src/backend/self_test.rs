@@ -72,8 +72,8 @@ impl std::fmt::Display for SelfTest {
                 write!(f, "the backend is an open relay behind this listener: it took mail for a foreign domain ")?;
                 write!(f, "from {} ({reply}); {}", stranger::ADDRESS, remedy(*identity))
             }
-            Self::Unreachable(error) => write!(f, "the relay self-test could not be made: {error}"),
-            Self::Skipped => f.write_str("no relay self-test needed"),
+            Self::Unreachable(error) => write!(f, "{error}"),
+            Self::Skipped => f.write_str("the backend answers, and needs no relay self-test"),
         }
     }
 }
