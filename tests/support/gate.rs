@@ -15,6 +15,9 @@ use super::wait::{free_port, has_ipv6, is_listening, until};
 use super::warden::{self, Server};
 use super::wire::Wire;
 
+/// A listener's line that lets [`Gate::connect_for`] speak for clients.
+pub const BEHIND_BALANCER: &str = "accept_proxy_from = [\"127.0.0.1/32\"]";
+
 /// A configuration in the making.
 pub struct Setup {
     head: String,
@@ -208,6 +211,14 @@ impl Gate {
     /// Connects to the listener from another address of this host.
     pub fn connect_from(&self, from: impl Into<IpAddr>, service: &str) -> Wire {
         Wire::connect_from(from.into(), SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.port(service)))
+    }
+
+    /// Connects as the load balancer of a client whose address this host does not have; the listener needs
+    /// [`BEHIND_BALANCER`].
+    pub fn connect_for(&self, client: Ipv4Addr, service: &str) -> Wire {
+        let mut wire = self.connect(service);
+        wire.send(format!("PROXY TCP4 {client} 192.0.2.10 40000 {}\r\n", self.port(service)));
+        wire
     }
 
     /// Sends the process a signal.
