@@ -63,6 +63,13 @@ async fn long_names_take_two_commands_and_the_first_220_is_swallowed() {
     assert_eq!(connected.input, &b"220 second\r\n"[..]);
     drop(connected);
     backend.done().await;
+
+    let script = [&script[..4], &[say("550 5.7.0 no right\r\n"), Turn::HearEnd]].concat();
+    let backend = Scripted::tcp(&script, 1_000).await;
+    let listener = super::listener("smtp", backend.address.clone(), Xclient);
+    let error = dial(&listener, &peer, None, PATIENCE).await.unwrap_err();
+    assert!(error.to_string().contains("refused XCLIENT: 550 5.7.0 no right"), "{error}");
+    backend.done().await;
 }
 
 #[tokio::test]
