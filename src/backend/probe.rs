@@ -144,7 +144,8 @@ async fn see_smtp(talk: &mut Talk<'_>, identity: ClientIdentity, hostname: &str)
     })
 }
 
-const TAG: &str = "sg3";
+const CAPABILITY: &[u8] = b"sg3 CAPABILITY\r\n";
+const DONE: &[u8] = b"sg3 OK";
 
 async fn imap_greeting(talk: &mut Talk<'_>) -> Result<Bytes, ConnectError> {
     let greeting = talk.line("greeting").await?;
@@ -153,20 +154,19 @@ async fn imap_greeting(talk: &mut Talk<'_>) -> Result<Bytes, ConnectError> {
 
 async fn see_imap(talk: &mut Talk<'_>, identity: ClientIdentity) -> Result<Seen, ConnectError> {
     let greeting = imap_greeting(talk).await?;
-    talk.send(format!("{TAG} CAPABILITY\r\n").as_bytes(), "answer to CAPABILITY").await?;
+    talk.send(CAPABILITY, "answer to CAPABILITY").await?;
     let mut seen = Seen { greeting: quote(&greeting), ..Seen::default() };
-    let mut astray = None;
-    imap_id::answer(talk, TAG, "answer to CAPABILITY", |line| match imap_id::capabilities(line) {
-        Some(listed) => seen.announced = listed,
-        None if line.starts_with(b"* ") && !line.starts_with(b"* BAD") || line.starts_with(b"sg3 OK") => {}
-        None => astray = Some(quote(line)),
-    })
-    .await?;
-    match (astray, identity) {
-        (None, _) => Ok(seen),
-        (Some(reply), ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2) => {
-            Err(ConnectError::ProxyNotUnderstood { backend: talk.backend(), identity, reply })
+    loop {
+        let line = talk.line("answer to CAPABILITY").await?;
+        match imap_id::capabilities(&line) {
+            Some(listed) => seen.announced = listed,
+            None if line.starts_with(DONE) => return Ok(seen),
+            None if line.starts_with(b"* ") && !line.starts_with(b"* BAD") && !line.starts_with(b"* BYE") => {}
+            None if matches!(identity, ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2) => {
+                let reply = quote(&line);
+                return Err(ConnectError::ProxyNotUnderstood { backend: talk.backend(), identity, reply });
+            }
+            None => return Err(talk.refused("answer to CAPABILITY", &line)),
         }
-        (Some(reply), _) => Err(talk.refused("answer to CAPABILITY", reply.as_bytes())),
     }
 }
