@@ -135,7 +135,8 @@ fn json_has_the_same_keys_as_text() {
         (Stage::Ended, failed_handshake("submission")),
     ] {
         let text = rendered(LogFormat::Text, stage, &record);
-        let keys: Vec<_> = text.split(' ').skip(1).filter_map(|word| word.split_once('=')).map(|(key, _)| key).collect();
+        let keys: Vec<_> =
+            text.split(' ').skip(1).filter_map(|word| word.split_once('=')).map(|(key, _)| key).collect();
         let json = rendered(LogFormat::Json, stage, &record);
         let mut at = json.find("\"time\":\"2026-03-01T22:36:05.042+01:00\"").unwrap();
         assert!(keys.len() > 10);
@@ -171,10 +172,7 @@ fn a_clients_certificate_is_in_the_record() {
         Record { tls: Some(Arc::new(TlsFacts { client_certificate, ..tls() })), ..record("smtp") }
     };
     let text = rendered(LogFormat::Text, Stage::Secured, &presented(true));
-    assert!(
-        text.ends_with("client_certificate=verified client_cn=al?ice client_issuer=\"Example CA\"\n"),
-        "{text}"
-    );
+    assert!(text.ends_with("client_certificate=verified client_cn=al?ice client_issuer=\"Example CA\"\n"), "{text}");
     assert!(postfix(Stage::Secured, &presented(true))[0].contains(": Trusted TLS connection"));
     assert!(postfix(Stage::Secured, &presented(false))[0].contains(": Untrusted TLS connection"));
 }
@@ -225,7 +223,11 @@ fn postfix_lines_say_how_a_session_broke_off() {
     let ended = |outcome, reason| Record { outcome, reason, ..record("smtp") };
     let cases = [
         (Outcome::Timeout, "no command in time", Some("timeout after QUIT from unknown[203.0.113.5]")),
-        (Outcome::ClientError, "lost connection", Some("lost connection after QUIT from unknown[203.0.113.5]")),
+        (
+            Outcome::ClientError,
+            "client ended without close_notify",
+            Some("lost connection after QUIT from unknown[203.0.113.5]"),
+        ),
         (Outcome::Policy, "too many errors", Some("too many errors after QUIT from unknown[203.0.113.5]")),
         (
             Outcome::BackendError,
@@ -255,7 +257,13 @@ fn postfix_lines_of_a_failed_handshake() {
             "postfix/smtpd[4711]: disconnect from unknown[203.0.113.5] ehlo=1 starttls=0/1 commands=1/2",
         ]
     );
-    let silent = Record { offered: None, outcome: Outcome::Timeout, ..failed_handshake("submissions") };
+    let other = |outcome, reason| Record { offered: None, outcome, reason, ..failed_handshake("submissions") };
+    let lines = postfix(Stage::Ended, &other(Outcome::ClientError, "not TLS: HTTP request"));
+    assert!(lines[1].ends_with(": warning: TLS library problem: not TLS: HTTP request"), "{lines:?}");
+    let lines = postfix(Stage::Ended, &other(Outcome::ClientError, "client closed during handshake"));
+    assert!(lines[0].ends_with(": SSL_accept error from unknown[203.0.113.5]: lost connection"), "{lines:?}");
+    assert_eq!(lines.len(), 3);
+    let silent = other(Outcome::Timeout, "no ClientHello in time");
     assert_eq!(
         postfix(Stage::Ended, &silent),
         [
@@ -297,12 +305,8 @@ fn postfix_and_dovecot_lines_of_failed_logins() {
 
 #[test]
 fn dovecot_lines_of_a_login() {
-    let alice = Record {
-        user: Some("alice".into()),
-        method: Some("PLAIN".into()),
-        authenticated: true,
-        ..record("imaps")
-    };
+    let alice =
+        Record { user: Some("alice".into()), method: Some("PLAIN".into()), authenticated: true, ..record("imaps") };
     assert_eq!(
         postfix(Stage::LoggedIn, &alice),
         ["dovecot: imap-login: Login: user=<alice>, method=PLAIN, rip=203.0.113.5, lip=192.0.2.10, TLS, \
@@ -315,7 +319,9 @@ fn dovecot_lines_of_a_login() {
     assert_eq!(postfix(Stage::Connected, &alice), Vec::<String>::new());
     assert_eq!(postfix(Stage::Secured, &alice), Vec::<String>::new());
     let logout = Record { authenticated: false, commands: counts(&[("logout", 1, 1)]), ..record("imaps") };
-    assert!(postfix(Stage::Ended, &logout)[0].contains(": Aborted login by logging out (no auth attempts in 2 secs): "));
+    assert!(
+        postfix(Stage::Ended, &logout)[0].contains(": Aborted login by logging out (no auth attempts in 2 secs): ")
+    );
 }
 
 #[test]
@@ -358,8 +364,7 @@ fn the_journals_socket_gets_one_datagram_an_entry() {
 fn a_moved_file_is_reopened_and_nobody_else_may_read_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("sealgate.log");
-    let settings =
-        Log { format: LogFormat::Text, to: LogTarget::File(path.clone()), program: LogProgram::Sealgate };
+    let settings = Log { format: LogFormat::Text, to: LogTarget::File(path.clone()), program: LogProgram::Sealgate };
     let log = SessionLog::open(&settings, "mail.example.com").unwrap();
     log.note(Stage::Secured, &record("smtp"));
     assert!(log.flush());
@@ -447,8 +452,14 @@ fn a_stuck_disk_never_holds_up_a_session() {
 fn tracing_events_arrive_in_the_logs_look() {
     use tracing_subscriber::layer::SubscriberExt as _;
     let cases = [
-        (LogFormat::Text, " WARN backend \\\"down\\\"?here backend=127.0.0.1:10025 try=3 session=4Kd9x2\n".replace('\\', "")),
-        (LogFormat::Postfix, "warning: backend \"down\"?here backend=127.0.0.1:10025 try=3 session=4Kd9x2\n".to_owned()),
+        (
+            LogFormat::Text,
+            " WARN backend \\\"down\\\"?here backend=127.0.0.1:10025 try=3 session=4Kd9x2\n".replace('\\', ""),
+        ),
+        (
+            LogFormat::Postfix,
+            "warning: backend \"down\"?here backend=127.0.0.1:10025 try=3 session=4Kd9x2\n".to_owned(),
+        ),
         (
             LogFormat::Json,
             "\"event\":\"message\",\"level\":\"warn\",\"message\":\"backend \\\"down\\\"?here\",\
