@@ -51,7 +51,8 @@ pub async fn probe(listener: &Listener, hostname: &str, deadlines: &Deadlines) -
     } else {
         [ClientIdentity::ImapId, ClientIdentity::ProxyV1, ClientIdentity::ProxyV2]
     };
-    let [first, second, third] = tried.map(|identity| takes(listener, identity, hostname));
+    let limit = TRY_LIMIT.min(deadlines.connect + deadlines.greeting);
+    let [first, second, third] = tried.map(|identity| takes(listener, identity, hostname, limit));
     let own = look(listener, hostname, deadlines);
     let (seen, first, second, third) = tokio::join!(own, first, second, third);
     Probe { seen, takes: tried.into_iter().zip([first, second, third]).collect() }
@@ -65,8 +66,13 @@ pub async fn look(listener: &Listener, hostname: &str, deadlines: &Deadlines) ->
     see(listener, listener.identity, hostname, deadlines.connect + deadlines.greeting).await
 }
 
-async fn takes(listener: &Listener, identity: ClientIdentity, hostname: &str) -> Result<(), ConnectError> {
-    let seen = see(listener, identity, hostname, TRY_LIMIT).await?;
+async fn takes(
+    listener: &Listener,
+    identity: ClientIdentity,
+    hostname: &str,
+    limit: Duration,
+) -> Result<(), ConnectError> {
+    let seen = see(listener, identity, hostname, limit).await?;
     if identity == ClientIdentity::ImapId && !seen.announces("ID") {
         return Err(ConnectError::IdNotAnnounced { backend: listener.backend.clone() });
     }

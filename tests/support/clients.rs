@@ -53,7 +53,6 @@ pub struct Finished {
 
 impl Finished {
     /// Panics if the program failed.
-    #[must_use]
     pub fn success(self) -> Self {
         assert_eq!(self.code, Some(0), "{}", self.story());
         self
@@ -259,7 +258,7 @@ fn mbsync(target: Target, user: &str, ca: &str, port: &str) -> Vec<u8> {
     let tls = if target.tls == Tls::Implicit { "IMAPS" } else { "STARTTLS" };
     let path = dir.display();
     let config = format!(
-        "IMAPAccount gate\nHost 127.0.0.1\nPort {port}\nUser {user}\nPass \"{PASSWORD}\"\nSSLType {tls}\n\
+        "IMAPAccount gate\nHost localhost\nPort {port}\nUser {user}\nPass \"{PASSWORD}\"\nSSLType {tls}\n\
          SystemCertificates no\nCertificateFile {ca}\nAuthMechs LOGIN\n\n\
          IMAPStore far\nAccount gate\n\n\
          MaildirStore near\nPath {path}/\nInbox {path}/INBOX\n\n\

@@ -3,10 +3,15 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, LazyLock};
 
+use rustls::ClientConfig;
+
+use super::clients::{Target, Tls};
 use super::logs::{Log, Shown};
 use super::pki::{self, pki};
-use super::wait::{free_port, is_listening, until};
+use super::stack::stack;
+use super::wait::{free_port, has_ipv6, is_listening, until};
 use super::warden::{self, Server};
 use super::wire::Wire;
 
@@ -57,7 +62,7 @@ impl Setup {
         self
     }
 
-    /// A listener on a free port of 127.0.0.1 and ::1, in front of a port of 127.0.0.1.
+    /// A listener on a free port of 127.0.0.1 and, where there is IPv6, ::1, in front of a port of 127.0.0.1.
     #[must_use]
     pub fn listener(self, service: &'static str, backend: u16, identity: &str) -> Self {
         self.listener_with(service, backend, identity, "")
@@ -68,9 +73,10 @@ impl Setup {
     pub fn listener_with(mut self, service: &'static str, backend: u16, identity: &str, more: &str) -> Self {
         let port = free_port();
         self.ports.push((service, port));
+        let v6 = if has_ipv6() { format!(", \"[::1]:{port}\"") } else { String::new() };
         writeln!(
             self.listeners,
-            "[[listener]]\nservice = \"{service}\"\nlisten = [\"127.0.0.1:{port}\", \"[::1]:{port}\"]\n\
+            "[[listener]]\nservice = \"{service}\"\nlisten = [\"127.0.0.1:{port}\"{v6}]\n\
              backend = \"127.0.0.1:{backend}\"\nclient_identity = \"{identity}\"\n{more}"
         )
         .expect("a string");
@@ -106,7 +112,63 @@ impl Setup {
     }
 }
 
+/// All five services in front of the shared Postfix and Dovecot, by PROXY protocol, for every test that needs nothing
+/// else; and its log shown if the test that holds the guard fails.
+pub fn gate() -> (&'static Gate, Shown) {
+    static GATE: LazyLock<Gate> = LazyLock::new(|| {
+        let (stack, _shown) = stack();
+        let proxy = stack.postfix.proxy;
+        Setup::new()
+            .listener("smtp", proxy.smtp, "proxy-v2")
+            .listener("submission", proxy.submission, "proxy-v2")
+            .listener("submissions", proxy.submission, "proxy-v2")
+            .listener("imap", stack.dovecot.gated, "proxy-v2")
+            .listener("imaps", stack.dovecot.gated, "proxy-v2")
+            .start()
+    });
+    (&GATE, Shown::on_failure([GATE.log.clone()]))
+}
+
 impl Gate {
+    /// Where clients find the listener, and how its TLS starts.
+    pub fn target(&self, service: &str) -> Target {
+        let tls = if matches!(service, "submissions" | "imaps") { Tls::Implicit } else { Tls::Starttls };
+        Target { port: self.port(service), tls }
+    }
+
+    /// An SMTP or IMAP session inside TLS, after the greeting and, for SMTP, EHLO.
+    pub fn secured(&self, service: &str, config: &Arc<ClientConfig>) -> Wire {
+        self.secure(service, self.connect(service), config)
+    }
+
+    /// The same over a connection that was made in its own way.
+    pub fn secure(&self, service: &str, mut wire: Wire, config: &Arc<ClientConfig>) -> Wire {
+        match service {
+            "smtp" | "submission" => {
+                assert_eq!(wire.reply().code, 220);
+                assert!(wire.say("EHLO client.example.org").has("STARTTLS"));
+                assert_eq!(wire.say("STARTTLS").code, 220);
+                wire = wire.tls(config);
+            }
+            "submissions" => {
+                wire = wire.tls(config);
+                assert_eq!(wire.reply().code, 220);
+            }
+            "imap" => {
+                wire.line().expect("a greeting");
+                assert!(wire.tagged("s", "STARTTLS").concat().starts_with("s OK"));
+                return wire.tls(config);
+            }
+            _ => {
+                wire = wire.tls(config);
+                wire.line().expect("a greeting");
+                return wire;
+            }
+        }
+        assert_eq!(wire.say("EHLO client.example.org").code, 250);
+        wire
+    }
+
     /// The listener's port.
     pub fn port(&self, service: &str) -> u16 {
         let found = self.ports.iter().find(|(name, _)| *name == service);
@@ -126,6 +188,11 @@ impl Gate {
             }
             self.ports.iter().all(|(_, port)| is_listening(*port)).then_some(())
         });
+    }
+
+    /// Waits until that listener takes connections.
+    pub fn until_open_is(&self, service: &str) {
+        until(&format!("{service} is open"), || self.is_open(service).then_some(()));
     }
 
     /// Connects to the listener from 127.0.0.1.

@@ -45,6 +45,8 @@ pub struct Postfix {
     pub naked: u16,
     /// XCLIENT; every recipient is put off with a 4xx.
     pub deferring: u16,
+    /// XCLIENT; the whole world is in `$mynetworks`.
+    pub open: u16,
     _server: Server,
 }
 
@@ -89,7 +91,8 @@ impl Postfix {
         let xclient_reverse = pair(XCLIENT, &by_reverse).smtp;
         let proxy_name = pair(PROXY, &by_name).smtp;
         let proxy_reverse = pair(PROXY, &by_reverse).smtp;
-        let deferring = pair(XCLIENT, &option("smtpd_recipient_restrictions=defer")).smtp;
+        let deferring = pair(XCLIENT, &option("smtpd_client_restrictions=defer")).smtp;
+        let open = pair(XCLIENT, &option("mynetworks=0.0.0.0/0")).smtp;
         let (hardened, naked) = (free_port(), free_port());
         writeln!(master, "127.0.0.1:{hardened} inet n - n - - smtpd").expect("a string");
         writeln!(master, "127.0.0.1:{naked} inet n - n - - smtpd\n  -o smtpd_tls_security_level=none")
@@ -126,6 +129,7 @@ impl Postfix {
             proxy_reverse,
             naked,
             deferring,
+            open,
             _server: server,
         }
     }
@@ -166,6 +170,8 @@ queue_directory = {dir}/queue
 data_directory = {dir}/data
 maillog_file = {dir}/log
 maillog_file_prefixes = {dir}
+# Mail keeps its header as it is, whoever sends it.
+local_header_rewrite_clients =
 alias_maps =
 alias_database =
 inet_interfaces = 127.0.0.1

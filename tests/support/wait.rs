@@ -36,12 +36,17 @@ pub fn free_port() -> u16 {
     for _ in 0..COUNT {
         let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
         let free = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
-            && TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok();
+            && (!has_ipv6() || TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok());
         if free {
             return port;
         }
     }
     panic!("no free port from {FIRST} on");
+}
+
+/// Whether this host has IPv6 at all; many containers do not.
+pub fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 /// Whether somebody listens on the TCP port, on any address; asked of the kernel, so that no server sees a connection.

@@ -205,6 +205,21 @@ impl Wire {
         }
     }
 
+    /// Reads a PROXY header, version 2, away.
+    pub fn skip_proxy_header(&mut self) {
+        const FIXED: usize = 16;
+        let length = |read: &[u8]| match read.get(14..FIXED) {
+            Some([high, low]) => FIXED + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => FIXED,
+        };
+        while self.read.len() < length(&self.read) {
+            if !self.fill() {
+                return;
+            }
+        }
+        self.read.drain(..length(&self.read));
+    }
+
     /// Everything up to the other side's end.
     pub fn rest(&mut self) -> String {
         while self.fill() {}

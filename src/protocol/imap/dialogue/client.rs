@@ -2,8 +2,9 @@
 
 use super::super::command::{self, Head, Literal, LiteralKind, Scan};
 use super::super::overlong::{Overlong, Skipped};
-use super::super::{Refusal, answer, foreign, id, limits, reasons, violation};
-use super::{BeforeLogin, Id, Login, Pending, Turn};
+use super::super::{Refusal, answer, foreign, limits, reasons, violation};
+use super::id::Id;
+use super::{BeforeLogin, Login, Pending, Turn};
 use crate::protocol::line::{Line, first_line};
 use crate::protocol::{Event, Out, Verdict, Violation, sasl};
 
@@ -14,10 +15,7 @@ impl BeforeLogin {
             Turn::Greeting | Turn::Continue { .. } | Turn::Reply => Ok(Verdict::Hold),
             Turn::Command => self.command(input, out),
             Turn::Overlong(_) => self.overlong(input, out),
-            Turn::Id(id) => match id.literal {
-                Some(octets) => Ok(id.take_literal(octets, input)),
-                None => self.id_line(input, out),
-            },
+            Turn::Id(_) => self.id(input, out),
             Turn::Octets(octets) => {
                 let octets = *octets;
                 Ok(self.literal(octets, input))
@@ -73,9 +71,8 @@ impl BeforeLogin {
             }
             Err((tag, refusal)) => self.refuse(octets, text, tag, refusal, out),
             Ok(command) if command.name == "id" => {
-                let tag = command.head.tag.into();
                 self.scan = command.scan;
-                self.turn = Turn::Id(Box::new(Id { tag, arguments: Vec::new(), literal: None }));
+                self.turn = Turn::Id(Box::new(Id::new(command.head.tag)));
                 self.id_piece(octets, command.head.arguments, command.literal, out)
             }
             Ok(command) => {
@@ -88,7 +85,7 @@ impl BeforeLogin {
     }
 
     /// Refuses a command that nothing has passed of.
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         octets: usize,
         line: &[u8],
@@ -135,15 +132,9 @@ impl BeforeLogin {
         Verdict::Pass(octets)
     }
 
-    /// The line behind a literal. The backend has the beginning, so that there is no refusing it alone.
+    /// The line behind a literal.
     fn rest(&mut self, input: &[u8], out: &mut Out) -> Result<Verdict, Violation> {
-        let octets = match first_line(input, limits::LINE) {
-            Line::Partial => return Ok(Verdict::More),
-            Line::Whole(octets) => octets,
-            Line::BareNewline(_) => return Err(violation(reasons::MALFORMED, "A line ends in CRLF")),
-            Line::TooLong => return Err(violation(reasons::LINE_TOO_LONG, "Line too long")),
-        };
-        let text = input.get(..octets).and_then(|line| line.strip_suffix(b"\r\n")).unwrap_or(input);
+        let Some((octets, text)) = further_line(input, limits::LINE)? else { return Ok(Verdict::More) };
         match self.scan.piece(text) {
             Err(_) => Err(violation(reasons::MALFORMED, "Malformed command")),
             Ok(Some(literal)) if is_too_large(&literal) => Err(too_large()),
@@ -174,13 +165,7 @@ impl BeforeLogin {
 
     /// The client's line in an authentication exchange: the mechanism's own, `*` to cancel.
     fn response(&mut self, input: &[u8]) -> Result<Verdict, Violation> {
-        let octets = match first_line(input, limits::SASL_LINE) {
-            Line::Partial => return Ok(Verdict::More),
-            Line::Whole(octets) => octets,
-            Line::BareNewline(_) => return Err(violation(reasons::MALFORMED, "A line ends in CRLF")),
-            Line::TooLong => return Err(violation(reasons::LINE_TOO_LONG, "Line too long")),
-        };
-        let text = input.get(..octets).and_then(|line| line.strip_suffix(b"\r\n")).unwrap_or_default();
+        let Some((octets, text)) = further_line(input, limits::SASL_LINE)? else { return Ok(Verdict::More) };
         if let Some(login) = self.login.as_mut().filter(|login| login.unnamed) {
             login.unnamed = false;
             login.user = sasl::user_name(&login.method, text);
@@ -202,69 +187,16 @@ impl BeforeLogin {
             }
         }
     }
-
-    /// The line behind a literal in the client's ID.
-    fn id_line(&mut self, input: &[u8], out: &mut Out) -> Result<Verdict, Violation> {
-        let octets = match first_line(input, limits::LINE) {
-            Line::Partial => return Ok(Verdict::More),
-            Line::Whole(octets) => octets,
-            Line::BareNewline(_) => return Err(violation(reasons::MALFORMED, "A line ends in CRLF")),
-            Line::TooLong => return Err(violation(reasons::LINE_TOO_LONG, "Line too long")),
-        };
-        let text = input.get(..octets).and_then(|line| line.strip_suffix(b"\r\n")).unwrap_or(input);
-        match self.scan.piece(text) {
-            Ok(literal) => self.id_piece(octets, text, literal, out),
-            Err(malformed) => self.refuse_id(octets, text, malformed.into(), out),
-        }
-    }
-
-    /// A piece of the client's ID. It is answered here until it is whole, since the backend sees it written anew.
-    fn id_piece(
-        &mut self,
-        octets: usize,
-        text: &[u8],
-        literal: Option<Literal>,
-        out: &mut Out,
-    ) -> Result<Verdict, Violation> {
-        let Turn::Id(id) = &mut self.turn else { return Ok(Verdict::More) };
-        id.arguments.extend_from_slice(text);
-        if let Some(literal) = literal {
-            if id.arguments.len().saturating_add(literal.octets) > limits::LINE {
-                return self.refuse_id(octets, text, reasons::LARGE_LITERAL, out);
-            }
-            id.arguments.extend_from_slice(b"\r\n");
-            id.literal = (literal.octets > 0).then_some(literal.octets);
-            if literal.kind == LiteralKind::Synchronising {
-                out.to_client.extend_from_slice(b"+ Ready for the literal\r\n");
-            }
-            return Ok(Verdict::Drop(octets));
-        }
-        match id::without_private_fields(&id.arguments).filter(|safe| safe.len() < limits::LINE) {
-            Some(safe) => {
-                let tag = std::mem::take(&mut id.tag);
-                for part in [&tag, &b" ID "[..], &safe, b"\r\n"] {
-                    out.to_backend.extend_from_slice(part);
-                }
-                self.pending.push_back(Pending { tag, name: "id" });
-                self.turn = Turn::Command;
-                Ok(Verdict::Drop(octets))
-            }
-            None => self.refuse_id(octets, text, reasons::ID_LIST, out),
-        }
-    }
-
-    fn refuse_id(&mut self, octets: usize, line: &[u8], refusal: Refusal, out: &mut Out) -> Result<Verdict, Violation> {
-        let tag = if let Turn::Id(id) = &mut self.turn { Some(std::mem::take(&mut id.tag)) } else { None };
-        self.refuse(octets, line, tag.as_deref(), refusal, out)
-    }
 }
 
-impl Id {
-    fn take_literal(&mut self, octets: usize, input: &[u8]) -> Verdict {
-        let Some(value) = input.get(..octets) else { return Verdict::More };
-        self.arguments.extend_from_slice(value);
-        self.literal = None;
-        Verdict::Drop(octets)
+/// A line behind a command's first, and the same without its CRLF; None while it is not whole. The command has
+/// begun already, so that there is no refusing the line alone.
+pub(super) fn further_line(input: &[u8], limit: usize) -> Result<Option<(usize, &[u8])>, Violation> {
+    match first_line(input, limit) {
+        Line::Partial => Ok(None),
+        Line::Whole(octets) => Ok(input.get(..octets - 2).map(|text| (octets, text))),
+        Line::BareNewline(_) => Err(violation(reasons::MALFORMED, "A line ends in CRLF")),
+        Line::TooLong => Err(violation(reasons::LINE_TOO_LONG, "Line too long")),
     }
 }
 

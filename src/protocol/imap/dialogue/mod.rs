@@ -9,10 +9,12 @@
 
 mod backend;
 mod client;
+mod id;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::id::Id;
 use super::command::{LiteralKind, Scan};
 use super::overlong::Overlong;
 use super::{Errors, bye};
@@ -73,14 +75,6 @@ enum Turn {
 struct Pending {
     tag: Box<[u8]>,
     name: &'static str,
-}
-
-/// An ID command on its way to being whole.
-struct Id {
-    tag: Box<[u8]>,
-    arguments: Vec<u8>,
-    /// Octets of a literal that come next, if one does.
-    literal: Option<usize>,
 }
 
 /// What the log will say of a login.
