@@ -265,7 +265,7 @@ pub fn run(context: &Context, opening: Option<&Opening>, steps: &[Step], cut: Cu
 pub fn run_cut(context: &Context, opening: Option<&Opening>, steps: &[Step]) -> Seen {
     let whole = run(context, opening, steps, Cut::Never);
     let total: usize = steps.iter().map(|step| if let Step::C(o) | Step::B(o) = step { o.len() } else { 0 }).sum();
-    let cuts = (1..=40).map(Cut::Every).chain((1..total.min(2000)).map(Cut::At));
+    let cuts = (1..=40).map(Cut::Every).chain((1..total.min(600)).map(Cut::At));
     for cut in cuts {
         let seen = run(context, opening, steps, cut);
         assert_eq!(seen.client(), whole.client(), "{cut:?} {steps:?}");

@@ -130,7 +130,9 @@ fn a_rejected_message_never_ends_for_the_backend() {
         assert_eq!(seen.end, End::Closed);
         assert!(seen.events.contains(&Event::Message { accepted: false }));
     }
-    // Not answered before it has been sent.
+    // Not answered before it has been sent, wherever it was cut.
+    let (client, _, seen) = after(&rejecting(), &data(), &[c("a.\r\nb\nc\r\n")]);
+    assert_eq!((client.as_str(), seen.end), ("", End::Open(Wait::Body)));
     let (client, _, seen) = after(&rejecting(), &data(), &[c("a\nb\r\n.\n"), b("250 taken\r\n")]);
     assert_eq!((client.as_str(), seen.end), ("", End::Open(Wait::Body)));
     let (client, backend, _) = after(&rejecting(), &data(), &[c("a\r\n.\r\n"), b("250 taken\r\n")]);
@@ -175,6 +177,12 @@ fn rfc3030_each_chunk_has_an_answer_and_the_last_is_the_verdict() {
     let (_, _, seen) = after(&smtp(), &envelope(), &[c("BDAT 10\r\nab"), b("552 big\r\n"), c("NOOP\r\nxy")]);
     assert!(!seen.events.contains(&command("noop", true)));
     assert!(seen.backend().ends_with("abNOOP\r\nxy"));
+    // Should a backend take a chunk after it refused one, that begins the message, so it carries a field.
+    let (_, backend, _) = after(&smtp(), &envelope(), &[c("BDAT 1\r\nx"), b("451 c\r\n"), c("BDAT 1 LAST\r\ny")]);
+    assert!(backend.ends_with("LAST\r\n{R}y"), "{backend}");
+    // Without recipients there is no message.
+    let (_, backend, _) = after(&smtp(), &envelope(), &[c("RSET\r\n"), b("250 r\r\n"), c("BDAT 1 LAST\r\nx")]);
+    assert_eq!(backend, "RSET\r\nBDAT 1 LAST\r\nx");
     // A second message has a field of its own.
     let again = "BDAT 1 LAST\r\nxMAIL FROM:<>\r\nRCPT TO:<r@example.com>\r\nBDAT 1 LAST\r\ny";
     let (_, backend, _) = after(&smtp(), &envelope(), &[c(again), b("250 t\r\n250 m\r\n250 r\r\n")]);
@@ -211,7 +219,8 @@ fn bdat_that_was_not_offered_never_reaches_the_backend() {
     assert_eq!(client, "502 5.5.1 Error: CHUNKING was not offered\r\n250 n\r\n");
     assert_eq!(backend, "NOOP\r\n");
     assert!(seen.events.contains(&command("bdat", false)));
-    let helo = [b("220 mx\r\n"), c("HELO c\r\n"), b("250 mx\r\n")];
+    // The last hello counts.
+    let helo = [hello(), vec![c("HELO c\r\n"), b("250 mx\r\n")]].concat();
     let (client, backend, _) = after(&smtp(), &helo, &[c("BDAT 0 LAST\r\n")]);
     assert_eq!((client.as_str(), backend.as_str()), ("502 5.5.1 Error: CHUNKING was not offered\r\n", ""));
 }

@@ -52,6 +52,17 @@ fn a_backend_in_trouble_becomes_a_421_in_the_right_place() {
         let ended = seen.events.iter().any(|event| matches!(event, Event::Ending(_)));
         assert!(ended, "{steps:?}");
     }
+    let data = [envelope(), vec![c("DATA\r\n"), b("354 go\r\n"), c("x\r\n.\r\n")]].concat();
+    let (client, _, seen) = after(&smtp(), &data, &[b("421 bye\r\n")]);
+    assert_eq!(client, "421 bye\r\n");
+    assert!(seen.events.contains(&Event::Message { accepted: false }));
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    // Its task, buffers and TLS come on top: the dialogue shall not be what one notices.
+    let size = size_of::<crate::protocol::smtp::dialogue::SmtpDialogue>();
+    assert!(size <= 512, "{size} octets");
 }
 
 #[test]
