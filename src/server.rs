@@ -17,7 +17,7 @@ use crate::config::{ClientIdentity, Config};
 use crate::facts::canonical;
 use crate::listener::{Listener, bind};
 use crate::permits::Addresses;
-use crate::protocol::{Learned, Rules, Service};
+use crate::protocol::{Rules, Service};
 use crate::session::Shared;
 use crate::session_log::SessionLog;
 use crate::stop::{self, Stop, Stopper};
@@ -174,6 +174,7 @@ impl Gate {
             self.stop.stop();
             let _ = timeout(LAST_WORDS, all_gone(&mut self.alive)).await; // the rest is cut off
         }
+        self.tasks.shutdown().await;
     }
 }
 

@@ -174,6 +174,10 @@ pub fn report_error(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
+    if let Some(mistakes) = error.downcast_ref::<sealgate::config::Errors>() {
+        anstream::eprintln!("{}", mistakes.styled());
+        return ExitCode::from(2);
+    }
     anstream::eprintln!("{} {error:#}", "error:".red().bold());
     ExitCode::FAILURE
 }

@@ -1,10 +1,100 @@
-//! `sealgate run`.
+//! `sealgate run`: everything is checked before the first socket opens; then serve until told to stop.
 
 use std::process::ExitCode;
+
+use anyhow::Context;
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+use sealgate::config::Config;
+use sealgate::server::Gate;
+use sealgate::session_log::SessionLog;
+use sealgate::tls;
+use socket2::Socket;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::RunArgs;
 
 /// Runs the command.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`sealgate run` is not there yet ({args:?})")
+    let config = Config::load(&args.config)?;
+    let tls = tls_server(&config)?;
+    let log = SessionLog::open(&config.log, &config.hostname)?;
+    log.init_tracing()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.workers.get())
+        .enable_all()
+        .build()
+        .context("cannot start the worker threads")?;
+    let served = runtime.block_on(serve(config, tls, log.clone()));
+    runtime.shutdown_background(); // what did not end in its time is cut off
+    log.flush();
+    served
+}
+
+fn tls_server(config: &Config) -> anyhow::Result<tls::Server> {
+    let certificates = config.tls.certificates.iter().map(tls::Certificate::load).collect::<Result<Vec<_>, _>>()?;
+    Ok(tls::Server::new(&config.tls, certificates)?)
+}
+
+async fn serve(config: Config, tls: tls::Server, log: SessionLog) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let gate = Gate::start(config, tls, log.clone(), inherited()).await?;
+    for (service, address) in gate.addresses() {
+        tracing::info!(service = service.name, %address, "bound");
+    }
+    tell_systemd(&[NotifyState::Ready]);
+    signals.stop(&log).await;
+    tracing::info!("stopping: no new sessions; a second signal ends those that are left at once");
+    tell_systemd(&[NotifyState::Stopping]);
+    gate.shutdown(signals.stop(&log)).await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The sockets that systemd opened for us, if it did.
+fn inherited() -> Vec<Socket> {
+    let mut passed = ListenFd::from_env();
+    (0..passed.len())
+        .filter_map(|index| passed.take_tcp_listener(index).ok().flatten())
+        .filter(|listener| listener.set_nonblocking(true).is_ok())
+        .map(Socket::from)
+        .collect()
+}
+
+/// A message to the service manager; without one there is nobody to tell.
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!("cannot notify the service manager: {error}");
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT; SIGHUP meanwhile opens the log file again (logrotate).
+    async fn stop(&mut self, log: &SessionLog) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    if let Err(error) = log.reopen() {
+                        tracing::error!("{error}; going on with the old one");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -70,7 +70,7 @@ impl Config {
                 let mut mistakes = notes.into_mistakes(!syntax.is_empty());
                 mistakes.extend(syntax.into_iter().map(|error| Mistake {
                     what: format!("this is not TOML: {}", error.message()),
-                    advice: String::new(),
+                    advice: if error.message() == "duplicate key" { "keep one of them" } else { "" }.to_owned(),
                     span: error.span(),
                 }));
                 Err(Errors::new(path, text, mistakes))
@@ -241,3 +241,6 @@ const fn seconds(seconds: u64) -> Duration {
 fn number(number: usize) -> NonZeroUsize {
     NonZeroUsize::MIN.saturating_add(number.saturating_sub(1))
 }
+
+#[cfg(test)]
+mod tests;

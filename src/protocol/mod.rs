@@ -26,6 +26,7 @@
 pub mod imap;
 pub mod line;
 pub mod registry;
+pub mod sasl;
 pub mod smtp;
 
 use std::sync::Arc;

@@ -227,3 +227,6 @@ async fn part<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     };
     let _ = timeout(PARTING, drain).await;
 }
+
+#[cfg(test)]
+mod tests;

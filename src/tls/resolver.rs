@@ -53,8 +53,11 @@ impl Resolver {
             self.by_name.get(host).or_else(|| wildcard(host).and_then(|wildcard| self.by_name.get(&wildcard)))
         });
         // A certificate of another name is better than none: few mail servers look at the name (RFC 7435).
-        let candidates = named.into_iter().flatten().chain(&self.default);
-        let found = candidates.into_iter().find(|certificate| client.can_verify(certificate));
+        let candidates = || named.into_iter().flatten().chain(&self.default);
+        // Where none can be verified, rustls refuses; with one that suits the suites it names the true reason.
+        let found = candidates()
+            .find(|certificate| client.can_verify(certificate))
+            .or_else(|| candidates().find(|certificate| client.has_suite_for(certificate.key_kind())));
         Arc::clone(found.map_or(&self.first, |certificate| &certificate.certified))
     }
 }
@@ -91,8 +94,7 @@ struct Client<'a> {
 impl Client<'_> {
     fn can_verify(&self, certificate: &Certificate) -> bool {
         let schemes: Vec<SignatureScheme> = self.signatures.iter().copied().filter(|s| self.may_sign(*s)).collect();
-        certificate.certified.key.choose_scheme(&schemes).is_some()
-            && (self.version == TlsVersion::Tls13 || self.tls12_allows(certificate.key_kind()))
+        certificate.certified.key.choose_scheme(&schemes).is_some() && self.has_suite_for(certificate.key_kind())
     }
 
     /// RFC 8446 §4.2.3: PKCS #1 v1.5 signs certificates in TLS 1.3, never handshakes.
@@ -103,7 +105,7 @@ impl Client<'_> {
     }
 
     /// In TLS 1.2 the suite names the kind of key, and the client's groups also limit an ECDSA key's curve (RFC 8422 §5.1).
-    fn tls12_allows(&self, key: KeyKind) -> bool {
+    fn has_suite_for(&self, key: KeyKind) -> bool {
         const ECDSA: [CipherSuite; 3] = [
             CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
             CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
@@ -114,6 +116,9 @@ impl Client<'_> {
             CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
             CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
         ];
+        if self.version == TlsVersion::Tls13 {
+            return true;
+        }
         let offers = |suites: [CipherSuite; 3]| suites.iter().any(|suite| self.suites.contains(suite));
         let group = match key {
             KeyKind::Rsa { .. } => return offers(RSA),

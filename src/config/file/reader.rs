@@ -93,6 +93,12 @@ pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a st
         .map(|(_, candidate)| candidate)
 }
 
+/// The kind of value, for messages: "a string", "an integer".
+pub(super) fn kind(value: &DeValue<'_>) -> String {
+    let article = if matches!(value, DeValue::Integer(_) | DeValue::Array(_)) { "an" } else { "a" };
+    format!("{article} {}", value.type_str())
+}
+
 fn join(table: &str, key: &str) -> String {
     if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
 }
@@ -185,7 +191,7 @@ impl<'a> Table<'a> {
         let (entries, span) = match self.take(key).map(|value| (value.span(), value.get_ref())) {
             Some((span, DeValue::Table(table))) => (Some(table), Some(span)),
             Some((span, other)) => {
-                let what = format!("`{path}`: expected a table, found {}", other.type_str());
+                let what = format!("`{path}`: expected a table, found {}", kind(other));
                 self.notes.mistake(span, what, format!("write [{path}] on a line of its own and its keys below"));
                 (None, None)
             }
@@ -208,7 +214,7 @@ impl<'a> Table<'a> {
             return Vec::new();
         };
         let DeValue::Array(items) = value.get_ref() else {
-            let what = format!("`{path}`: expected a list of tables, found {}", value.get_ref().type_str());
+            let what = format!("`{path}`: expected a list of tables, found {}", kind(value.get_ref()));
             self.notes.mistake(value.span(), what, double);
             return Vec::new();
         };
@@ -218,7 +224,7 @@ impl<'a> Table<'a> {
         let mut all = Vec::new();
         for item in items.iter() {
             let DeValue::Table(table) = item.get_ref() else {
-                let what = format!("`{path}`: expected a table, found {}", item.get_ref().type_str());
+                let what = format!("`{path}`: expected a table, found {}", kind(item.get_ref()));
                 self.notes.mistake(item.span(), what, double.clone());
                 continue;
             };

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::reader::{Place, nearest};
+use super::reader::{Place, kind, nearest};
 use crate::config::{BackendAddr, ClientIdentity, LogFormat, LogProgram, LogTarget, Policy};
 use crate::facts::canonical;
 use crate::protocol::{BareNewline, SERVICES, Service};
@@ -59,8 +59,7 @@ impl<T: Text> Value for T {
 }
 
 fn expected<T>(what: &str, found: &Spanned<DeValue<'_>>, place: Place<'_>, advice: &str) -> Option<T> {
-    let article = if matches!(found.get_ref(), DeValue::Integer(_) | DeValue::Array(_)) { "an" } else { "a" };
-    place.wrong(found.span(), &format!("expected {what}, found {article} {}", found.get_ref().type_str()), advice)
+    place.wrong(found.span(), &format!("expected {what}, found {}", kind(found.get_ref())), advice)
 }
 
 impl<T: Value> Value for Spanned<T> {

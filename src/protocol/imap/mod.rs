@@ -1,8 +1,20 @@
-//! IMAP (RFC 3501, RFC 9051).
+//! IMAP (RFC 3501, RFC 9051) as far as the gate needs it: up to the login, and nothing behind it.
 
-use bytes::Bytes;
+mod capability;
+mod command;
+mod dialogue;
+mod foreign;
+mod id;
+mod limits;
+mod overlong;
+mod preamble;
+mod reasons;
+mod response;
 
-use super::{Context, Dialogue, Farewell, Opening, Preamble, Protocol};
+use bytes::{Bytes, BytesMut};
+
+use super::{Context, Dialogue, Farewell, Opening, Preamble, Protocol, Violation};
+use crate::facts::Reason;
 
 /// The protocol behind `imap` and `imaps`.
 pub struct Imap;
@@ -12,15 +24,84 @@ impl Protocol for Imap {
         "imap"
     }
 
-    fn preamble(&self, _context: &Context) -> Box<dyn Preamble> {
-        unimplemented!()
+    fn preamble(&self, context: &Context) -> Box<dyn Preamble> {
+        Box::new(preamble::Cleartext::new(context))
     }
 
-    fn dialogue(&self, _context: &Context, _opening: Option<Opening>) -> Box<dyn Dialogue> {
-        unimplemented!()
+    /// An IMAP client never stays in cleartext, so that there is no opening.
+    fn dialogue(&self, context: &Context, _opening: Option<Opening>) -> Box<dyn Dialogue> {
+        Box::new(dialogue::BeforeLogin::new(context))
     }
 
-    fn farewell(&self, _hostname: &str, _why: Farewell) -> Bytes {
-        unimplemented!()
+    fn farewell(&self, hostname: &str, why: Farewell) -> Bytes {
+        bye(hostname, why)
     }
 }
+
+/// The untagged BYE that ends a session, also in the place of a greeting (RFC 9051 §7.1.5; codes of RFC 5530 §3).
+fn bye(hostname: &str, why: Farewell) -> Bytes {
+    let line = match why {
+        Farewell::Timeout => format!("* BYE {hostname} closes the session: nothing was heard for too long\r\n"),
+        Farewell::Injection => "* BYE Nothing may follow STARTTLS before TLS\r\n".to_owned(),
+        Farewell::Shutdown => format!("* BYE [UNAVAILABLE] {hostname} is shutting down, please try again\r\n"),
+        Farewell::TooManyConnections => {
+            format!("* BYE [UNAVAILABLE] {hostname} has too many connections, please try again later\r\n")
+        }
+        Farewell::BackendUnavailable => {
+            format!("* BYE [UNAVAILABLE] {hostname} cannot reach its mail store, please try again later\r\n")
+        }
+    };
+    line.into()
+}
+
+/// A breach that ends the session with a BYE.
+fn violation(reason: Reason, text: &str) -> Violation {
+    Violation { reason, reply: format!("* BYE {text}\r\n").into() }
+}
+
+/// Writes a status response, untagged when the command had no tag that could be read.
+fn answer(to_client: &mut BytesMut, tag: Option<&[u8]>, text: &str) {
+    to_client.extend_from_slice(tag.unwrap_or(b"*"));
+    to_client.extend_from_slice(b" ");
+    to_client.extend_from_slice(text.as_bytes());
+    to_client.extend_from_slice(b"\r\n");
+}
+
+/// How many commands of a session failed, and how many may.
+#[derive(Debug)]
+struct Errors {
+    seen: u32,
+    most: u32,
+}
+
+impl Errors {
+    fn new(context: &Context) -> Self {
+        Self { seen: 0, most: context.rules.max_errors }
+    }
+
+    /// Counts one more; the last one allowed ends the session.
+    fn count(&mut self) -> Result<(), Violation> {
+        self.seen = self.seen.saturating_add(1);
+        if self.seen < self.most {
+            return Ok(());
+        }
+        Err(violation(reasons::TOO_MANY_ERRORS, "Too many errors"))
+    }
+}
+
+/// A command that the gate refuses by itself, and the session goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Refusal {
+    reason: Reason,
+    /// What follows the tag: `BAD …` or `NO …`.
+    text: &'static str,
+}
+
+impl Refusal {
+    const fn new(reason: Reason, text: &'static str) -> Self {
+        Self { reason, text }
+    }
+}
+
+#[cfg(test)]
+mod tests;

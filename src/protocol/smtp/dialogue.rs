@@ -1,1 +1,280 @@
-//! (to be written)
+//! What client and backend say to each other once the backend is there.
+//!
+//! This file holds the states and what happens without bytes; [`client`] judges commands, [`content`] what follows DATA and
+//! BDAT, [`backend`] replies. Commands that went to the backend wait in [`pending`] for their answers, and our own
+//! replies wait among them for their turn.
+
+mod backend;
+mod client;
+mod content;
+mod pending;
+
+use bytes::{BufMut, Bytes};
+
+use self::content::{Chunk, Content};
+use self::pending::{Pending, Queue};
+use super::body::Scanner;
+use super::received::Hello;
+use super::sasl::Exchange;
+use super::{reasons, replies};
+use crate::facts::Reason;
+use crate::protocol::{
+    Context, Dialogue, Ended, Event, Farewell, Opening, Out, Side, TlsMode, Verdict, Violation, Wait,
+};
+
+/// One session's talk.
+pub struct SmtpDialogue {
+    context: Context,
+    state: State,
+    queue: Queue,
+    /// The hello that the backend last accepted.
+    hello: Option<Hello>,
+    /// The backend understands BDAT: it said CHUNKING in answer to that hello.
+    chunking: bool,
+    /// AUTH in progress.
+    exchange: Option<Box<Exchange>>,
+    /// Who logged in.
+    user: Option<Box<str>>,
+    transaction: Transaction,
+    /// Messages that were given a Received field.
+    messages: u64,
+    /// Commands that were refused, by us or by the backend for their form.
+    errors: u32,
+    /// Octets of an oversized line thrown away so far.
+    skipped: usize,
+    /// Octets came behind DATA before its answer went to the client.
+    behind_data: bool,
+    /// The client said MAIL or AUTH.
+    began: bool,
+    /// The client's input is held.
+    held: bool,
+    /// How it goes on once no reply is owed any more.
+    afterwards: Afterwards,
+}
+
+/// How the client's octets are to be read, and what the backend's next reply is.
+enum State {
+    /// The backend's greeting is awaited.
+    Greeting(Greeting),
+    /// The answer to the replayed hello is awaited.
+    Replaying(Hello),
+    /// There is no backend: this answers the client's next command.
+    Refusing(Bytes),
+    /// Commands and their replies.
+    Commands,
+    /// The client's next line is a SASL response.
+    SaslResponse,
+    /// What follows is content, up to its end.
+    Content(Content),
+    /// What follows is a chunk.
+    Chunk(Chunk),
+    /// What follows is content that nobody gets.
+    Discarding(Scanner),
+    /// Over: what is written goes out, then both sides are closed.
+    Closing,
+}
+
+/// What becomes of the backend's greeting.
+enum Greeting {
+    /// The client has had ours, before STARTTLS, and owes an EHLO.
+    Swallow,
+    /// The client waits for it.
+    Pass,
+    /// The client has had ours and stays in cleartext: its hello, if there was one, is said for it.
+    Replay(Option<Bytes>),
+}
+
+/// A mail transaction (RFC 5321 §3.3), as far as answers have come.
+#[derive(Debug, Default)]
+struct Transaction {
+    /// SMTPUTF8.
+    utf8: bool,
+    /// Accepted recipients.
+    accepted: u32,
+    /// The first one.
+    recipient: Box<str>,
+    /// A chunk of this message has carried our Received field.
+    chunks_began: bool,
+    /// A chunk was refused: the message had its verdict.
+    chunk_refused: bool,
+}
+
+/// What is to happen once the client has all its answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Afterwards {
+    /// Nothing special.
+    GoOn,
+    /// The client will say no more.
+    Close,
+    /// The gate is stopping.
+    Shutdown,
+}
+
+impl SmtpDialogue {
+    /// A dialogue whose backend will greet next; `opening` is there when the client stayed in cleartext.
+    pub fn new(context: &Context, opening: Option<Opening>) -> Self {
+        let greeting = match opening {
+            Some(opening) => Greeting::Replay(opening.hello),
+            None if context.service.tls == TlsMode::Implicit => Greeting::Pass,
+            None => Greeting::Swallow,
+        };
+        Self {
+            context: context.clone(),
+            state: State::Greeting(greeting),
+            queue: Queue::default(),
+            hello: None,
+            chunking: false,
+            exchange: None,
+            user: None,
+            transaction: Transaction::default(),
+            messages: 0,
+            errors: 0,
+            skipped: 0,
+            behind_data: false,
+            began: false,
+            held: false,
+            afterwards: Afterwards::GoOn,
+        }
+    }
+
+    /// What is due before any octet is judged: own replies whose turn has come, and the ends that waited for that.
+    fn settle(&mut self, from: Side, out: &mut Out) -> Result<Option<Verdict>, Violation> {
+        if matches!(self.state, State::Closing) {
+            return Ok(Some(Verdict::Close));
+        }
+        self.queue.flush(&mut out.to_client);
+        if !self.queue.is_empty() {
+            return Ok(None);
+        }
+        if self.behind_data {
+            // DATA was refused after its content had come: see `client`.
+            return Err(reasons::BEHIND_DATA.violation(replies::BEHIND_DATA));
+        }
+        if self.errors >= self.context.rules.max_errors {
+            return Err(reasons::TOO_MANY_ERRORS.violation(replies::TOO_MANY_ERRORS));
+        }
+        match self.afterwards {
+            Afterwards::GoOn => Ok(None),
+            // What the client said before it ended may still be held, or be offered just now.
+            Afterwards::Close if from == Side::Client || self.held => Ok(None),
+            Afterwards::Close => Ok(Some(self.close())),
+            Afterwards::Shutdown => Ok(Some(self.farewell(Farewell::Shutdown, reasons::SHUTDOWN, out))),
+        }
+    }
+
+    fn close(&mut self) -> Verdict {
+        self.state = State::Closing;
+        Verdict::Close
+    }
+
+    /// A 421 of our own, which answers the oldest command or nothing (RFC 5321 §3.8), and the end.
+    fn farewell(&mut self, why: Farewell, reason: Reason, out: &mut Out) -> Verdict {
+        out.to_client.put(replies::farewell(&self.context.hostname, why));
+        out.events.push(Event::Ending(reason));
+        self.close()
+    }
+
+    fn backend_error(&mut self, reason: Reason, out: &mut Out) -> Verdict {
+        self.farewell(Farewell::BackendUnavailable, reason, out)
+    }
+
+    /// A breach that is answered once all earlier commands are.
+    fn violate(&self, violation: Violation) -> Result<Verdict, Violation> {
+        if self.queue.is_empty() { Err(violation) } else { Ok(Verdict::Hold) }
+    }
+
+    /// Whether the client is in the middle of a message: nothing may complete that for the backend.
+    fn in_message(&self) -> bool {
+        matches!(self.state, State::Content(_) | State::Chunk(_) | State::Discarding(_))
+    }
+
+    fn client_ended(&mut self, clean: bool, out: &mut Out) -> Verdict {
+        if self.in_message() || !clean {
+            let reason = if self.in_message() { reasons::CLIENT_LOST } else { reasons::CLIENT_CUT };
+            out.events.push(Event::Ending(reason));
+            return self.close();
+        }
+        if self.queue.is_empty() && !self.held {
+            return self.close();
+        }
+        // A client that sent all it had to say may still read the answers.
+        self.afterwards = Afterwards::Close;
+        Verdict::More
+    }
+
+    fn backend_ended(&mut self, out: &mut Out) -> Verdict {
+        match self.state {
+            State::Discarding(_) | State::Refusing(_) => Verdict::More,
+            // The client has been greeted and has asked nothing yet: RFC 5321 §3.1 gives it a reply to its EHLO.
+            State::Greeting(Greeting::Swallow) => {
+                out.events.push(Event::Ending(reasons::BACKEND_GONE));
+                let reply = replies::farewell(&self.context.hostname, Farewell::BackendUnavailable);
+                self.state = State::Refusing(reply);
+                Verdict::CutBackend
+            }
+            _ => self.backend_error(reasons::BACKEND_GONE, out),
+        }
+    }
+
+    fn drain(&mut self, out: &mut Out) -> Verdict {
+        // A verdict on a whole message is worth waiting for; half a message has none to come.
+        if self.queue.is_empty() || self.in_message() {
+            return self.farewell(Farewell::Shutdown, reasons::SHUTDOWN, out);
+        }
+        self.afterwards = Afterwards::Shutdown;
+        Verdict::More
+    }
+}
+
+impl Dialogue for SmtpDialogue {
+    fn receive(&mut self, from: Side, input: &[u8], out: &mut Out) -> Result<Verdict, Violation> {
+        if let Some(verdict) = self.settle(from, out)? {
+            return Ok(verdict);
+        }
+        match from {
+            Side::Client => {
+                let verdict = self.client(input, out)?;
+                self.held = verdict == Verdict::Hold;
+                let over = self.afterwards == Afterwards::Close && self.queue.is_empty();
+                // More is asked for where there will be none.
+                Ok(if over && verdict == Verdict::More { self.close() } else { verdict })
+            }
+            Side::Backend if matches!(self.state, State::Refusing(_) | State::Discarding(_)) => Ok(Verdict::More),
+            Side::Backend => Ok(self.backend(input, out)),
+        }
+    }
+
+    fn ended(&mut self, how: Ended, out: &mut Out) -> Verdict {
+        if matches!(self.state, State::Closing) {
+            return Verdict::Close;
+        }
+        match how {
+            Ended::ClientEof { clean } => self.client_ended(clean, out),
+            Ended::BackendEof => self.backend_ended(out),
+            Ended::Deadline(Wait::Command | Wait::Login | Wait::Body) => {
+                self.farewell(Farewell::Timeout, reasons::CLIENT_SILENT, out)
+            }
+            Ended::Deadline(Wait::Greeting | Wait::Reply | Wait::Delivery) => {
+                self.backend_error(reasons::BACKEND_SILENT, out)
+            }
+            Ended::Drain => self.drain(out),
+        }
+    }
+
+    fn waiting_for(&self) -> Wait {
+        match &self.state {
+            State::Greeting(_) => Wait::Greeting,
+            State::Replaying(_) => Wait::Reply,
+            State::Content(_) | State::Chunk(_) | State::Discarding(_) => Wait::Body,
+            State::Commands | State::SaslResponse | State::Refusing(_) | State::Closing => match self.queue.front() {
+                Some(Pending::EndOfData | Pending::Bdat { last: true }) => Wait::Delivery,
+                Some(_) => Wait::Reply,
+                None if self.began => Wait::Command,
+                None => Wait::Login,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,24 @@
 //! SMTP (RFC 5321) and message submission (RFC 6409).
+//!
+//! [`preamble`] speaks before STARTTLS, [`dialogue`] judges client and backend after it; the other modules are what they
+//! judge with. Nothing here does I/O.
 
+// The tables of the tests: their first row says what the columns are.
+#![cfg_attr(test, allow(clippy::type_complexity))]
+
+mod body;
+mod capabilities;
+mod command;
+mod dialogue;
+#[cfg(test)]
+mod fixtures;
+mod path;
+mod preamble;
+mod reasons;
+mod received;
+mod replies;
 pub mod reply;
+mod sasl;
 
 use bytes::Bytes;
 
@@ -14,15 +32,15 @@ impl Protocol for Smtp {
         "smtp"
     }
 
-    fn preamble(&self, _context: &Context) -> Box<dyn Preamble> {
-        unimplemented!()
+    fn preamble(&self, context: &Context) -> Box<dyn Preamble> {
+        Box::new(preamble::SmtpPreamble::new(context))
     }
 
-    fn dialogue(&self, _context: &Context, _opening: Option<Opening>) -> Box<dyn Dialogue> {
-        unimplemented!()
+    fn dialogue(&self, context: &Context, opening: Option<Opening>) -> Box<dyn Dialogue> {
+        Box::new(dialogue::SmtpDialogue::new(context, opening))
     }
 
-    fn farewell(&self, _hostname: &str, _why: Farewell) -> Bytes {
-        unimplemented!()
+    fn farewell(&self, hostname: &str, why: Farewell) -> Bytes {
+        replies::farewell(hostname, why)
     }
 }

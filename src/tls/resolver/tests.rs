@@ -74,7 +74,9 @@ fn then_what_the_client_can_verify() {
         ("1.2, not this curve", 0, Client { groups: Some(&[NamedGroup::X25519]), ..tls12 }),
         ("1.2, no word of curves", 1, Client { groups: None, ..tls12 }),
         ("1.3 has the curve in the signature scheme", 1, Client { groups: Some(&[NamedGroup::X25519]), ..EVERYTHING }),
-        ("neither: the first, and the alert", 0, Client { signatures: &[Scheme::ED448], ..EVERYTHING }),
+        ("neither, 1.3: the alert will name the schemes", 1, Client { signatures: &[Scheme::ED448], ..EVERYTHING }),
+        ("neither, 1.2: the same", 0, Client { signatures: &[Scheme::ED448], suites: &[RSA], ..tls12 }),
+        ("1.2, no suite: the alert will name the suites", 0, Client { suites: &[], ..tls12 }),
     ] {
         for host in [None, Some("mail.example.com"), Some("unknown.example")] {
             assert_eq!(choice(&certificates, &Client { host, ..client }), number, "{what}, {host:?}");

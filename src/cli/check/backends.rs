@@ -1,0 +1,149 @@
+//! Backends as a client from nowhere sees them through the gate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealgate::backend::ConnectError;
+use sealgate::backend::probe::{Probe, Seen, probe};
+use sealgate::backend::self_test::{SelfTest, relay_self_test};
+use sealgate::config::{ClientIdentity, Config, Deadlines, Listener};
+use sealgate::protocol::AuthRule;
+
+use super::finding::{Finding, Findings, in_two};
+
+/// Somebody waits at a terminal: a backend that is silent for longer is told to be, whatever the sessions' deadlines.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a backend answered.
+struct Answers {
+    probe: Probe,
+    /// Not asked where nothing could be seen.
+    self_test: Option<SelfTest>,
+}
+
+/// Asks all backends at the same time and tells of them in the order of the listeners.
+pub fn look(config: &Config, all: &mut Vec<Finding>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let config = Arc::new(config.clone());
+    runtime.block_on(async {
+        let asked: Vec<_> = (config.listeners.iter().cloned())
+            .map(|listener| (listener.clone(), tokio::spawn(ask(listener, Arc::clone(&config)))))
+            .collect();
+        for (listener, answers) in asked {
+            let subject = format!("{} at {}", listener.service.name, listener.backend);
+            tell(&listener, answers.await?, &mut Findings::new("backend", subject, all));
+        }
+        Ok(())
+    })
+}
+
+async fn ask(listener: Listener, config: Arc<Config>) -> Answers {
+    let all = &config.deadlines;
+    let deadlines = Deadlines {
+        connect: all.connect.min(PATIENCE),
+        greeting: all.greeting.min(PATIENCE),
+        reply: all.reply.min(PATIENCE),
+        ..*all
+    };
+    let probe = probe(&listener, &config.hostname, &deadlines).await;
+    let self_test = match &probe.seen {
+        Ok(_) => Some(relay_self_test(&listener, &config.hostname, &deadlines).await),
+        Err(_) => None,
+    };
+    Answers { probe, self_test }
+}
+
+fn tell(listener: &Listener, answers: Answers, findings: &mut Findings<'_>) {
+    match &answers.probe.seen {
+        Ok(seen) => tell_seen(listener, seen, findings),
+        Err(error) => tell_unseen(error, findings),
+    }
+    tell_identities(listener, &answers.probe, findings);
+    if let Some(self_test) = answers.self_test {
+        tell_self_test(listener, &self_test, findings);
+    }
+}
+
+fn tell_unseen(error: &ConnectError, findings: &mut Findings<'_>) {
+    match error {
+        // RFC 9051 §7.1.4: whoever connects is logged in already.
+        ConnectError::Refused { reply, .. } if reply.starts_with("* PREAUTH") => findings.fail(
+            format!("it takes everybody for a user who is logged in: {reply}"),
+            "take the pre-authentication off this service, and let clients log in",
+        ),
+        // Behind a semicolon in the backend's own words there is no advice.
+        ConnectError::Refused { .. } => findings.fail(error.to_string(), "its own log may say why"),
+        _ => {
+            let (message, advice) = in_two(&error.to_string());
+            findings.fail(message, advice);
+        }
+    }
+}
+
+fn tell_seen(listener: &Listener, seen: &Seen, findings: &mut Findings<'_>) {
+    findings.ok(match seen.announced.as_slice() {
+        [] => String::from("announces nothing"),
+        announced => format!("announces {}", announced.join(", ")),
+    });
+    if !listener.service.takes_mail() {
+        if seen.announces("LOGINDISABLED") {
+            findings.fail(
+                "it lets nobody log in (LOGINDISABLED): it takes the connection for an insecure one",
+                "open a service of its own for the gate that takes plaintext, as config/backends/ shows for each \
+                 version of Dovecot:\nhaproxy = yes with client_identity = \"proxy-v2\", or \
+                 login_trusted_networks = 127.0.0.1, or disable_plaintext_auth = no",
+            );
+        }
+        return;
+    }
+    // `AUTH=` is how some old clients want it, and never stands alone.
+    if listener.service.auth == AuthRule::InsideTls && !seen.announces("AUTH") {
+        findings.fail(
+            "it does not offer AUTH, so nobody can log in",
+            "set for the gate's own service in master.cf, as config/backends/ shows:\n\
+             -o smtpd_sasl_auth_enable=yes -o smtpd_tls_auth_only=no -o smtpd_tls_security_level=none \
+             -o smtpd_sasl_security_options=noanonymous",
+        );
+    }
+}
+
+fn tell_identities(listener: &Listener, probe: &Probe, findings: &mut Findings<'_>) {
+    let taken = probe.takes.iter().filter(|(_, taken)| taken.is_ok());
+    let taken: Vec<_> = taken.map(|(identity, _)| format!("\"{}\"", identity.as_str())).collect();
+    let taken = taken.join(" or ");
+    match (listener.identity, &probe.seen) {
+        (ClientIdentity::None, _) if taken.is_empty() => findings.ok("takes no client_identity, and is told none"),
+        (ClientIdentity::None, _) => findings.warn(
+            "it is not told who the client is, but could be",
+            format!("set client_identity = {taken}, and its log and its access rules see the client"),
+        ),
+        (_, Ok(_)) => findings.ok(format!("takes client_identity = {taken}")),
+        (_, Err(_)) if taken.is_empty() => {}
+        (configured, Err(_)) => findings.fail(
+            format!("does not take client_identity = \"{}\" here", configured.as_str()),
+            format!("set client_identity = {taken}, or set the backend up for the other"),
+        ),
+    }
+}
+
+fn tell_self_test(listener: &Listener, self_test: &SelfTest, findings: &mut Findings<'_>) {
+    match self_test {
+        SelfTest::Skipped if listener.service.takes_mail() => findings.warn(
+            "not tested whether it relays for strangers: allow_relay_as_proxy is set",
+            "take that line out, unless nobody but friends can connect",
+        ),
+        SelfTest::Skipped => {}
+        SelfTest::Refused { .. } => findings.ok(self_test.to_string()),
+        SelfTest::Deferred { .. } => findings.warn(
+            self_test.to_string(),
+            "no need to do anything if it greylists; otherwise see why it puts strangers off",
+        ),
+        SelfTest::Relays { .. } | SelfTest::Unreachable(_) => {
+            let (message, advice) = in_two(&self_test.to_string());
+            findings.fail(message, advice);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+use std::io;
+
+use sealgate::config::BackendAddr;
+use sealgate::protocol::{BareNewline, Service};
+
+use super::*;
+use crate::cli::check::finding::Verdict;
+
+fn backend() -> BackendAddr {
+    BackendAddr::Tcp("127.0.0.1:10025".parse().unwrap())
+}
+
+fn listener(service: &str, identity: ClientIdentity) -> Listener {
+    Listener {
+        service: Service::by_name(service).unwrap(),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        backend: backend(),
+        identity,
+        relay_as_proxy: identity == ClientIdentity::None,
+        accept_proxy_from: Vec::new(),
+        connections: std::num::NonZeroUsize::MIN,
+        bare_newline: BareNewline::Normalize,
+    }
+}
+
+fn seen(announced: &[&str]) -> Result<Seen, ConnectError> {
+    Ok(Seen { announced: announced.iter().map(ToString::to_string).collect(), ..Seen::default() })
+}
+
+fn unreachable() -> ConnectError {
+    ConnectError::Dial { backend: backend(), source: io::ErrorKind::ConnectionRefused.into() }
+}
+
+fn preauth() -> ConnectError {
+    ConnectError::Refused { backend: backend(), step: "greeting", reply: "* PREAUTH hello; you".into() }
+}
+
+type Takes = Vec<(ClientIdentity, Result<(), ConnectError>)>;
+
+fn takes(taken: &[ClientIdentity]) -> Takes {
+    let tried = [ClientIdentity::Xclient, ClientIdentity::ProxyV2];
+    tried.map(|identity| (identity, if taken.contains(&identity) { Ok(()) } else { Err(unreachable()) })).into()
+}
+
+/// What is told: the verdicts, and all messages and advice.
+fn told(
+    listener: &Listener,
+    seen: Result<Seen, ConnectError>,
+    takes: Takes,
+    test: Option<SelfTest>,
+) -> (Vec<Verdict>, String) {
+    let mut all = Vec::new();
+    let answers = Answers { probe: Probe { seen, takes }, self_test: test };
+    tell(listener, answers, &mut Findings::new("backend", "x", &mut all));
+    let verdicts = all.iter().map(|finding| finding.verdict).collect();
+    let text = all.iter().map(|f| format!("{}\n{}\n", f.message, f.advice.as_deref().unwrap_or_default())).collect();
+    (verdicts, text)
+}
+
+#[test]
+fn a_backend_in_order_is_told_with_what_it_announces_and_takes() {
+    use ClientIdentity::{ProxyV2, Xclient};
+    use Verdict::Ok;
+    let refused = Some(SelfTest::Refused { reply: "554 5.7.1 Relay access denied".into() });
+    let announced = seen(&["PIPELINING", "SIZE 10240000", "AUTH PLAIN LOGIN"]);
+    let (verdicts, text) = told(&listener("submission", ProxyV2), announced, takes(&[ProxyV2, Xclient]), refused);
+    assert_eq!(verdicts, [Ok, Ok, Ok], "{text}");
+    for expected in
+        ["announces PIPELINING, SIZE 10240000, AUTH PLAIN LOGIN", "\"xclient\" or \"proxy-v2\"", "554 5.7.1"]
+    {
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_backend_where_nobody_could_log_in_fails() {
+    use ClientIdentity::ProxyV2;
+    use Verdict::{Fail, Ok};
+    for (service, announced, verdicts, expected) in [
+        ("smtp", &["PIPELINING"][..], &[Ok, Ok][..], ""),
+        ("submission", &["PIPELINING"], &[Ok, Fail, Ok], "smtpd_tls_auth_only=no"),
+        ("submissions", &["AUTHENTIC", "AUTH=PLAIN"], &[Ok, Fail, Ok], "does not offer AUTH"),
+        ("imap", &["IMAP4rev1", "LOGINDISABLED"], &[Ok, Fail, Ok], "disable_plaintext_auth"),
+        ("imaps", &["IMAP4rev1", "AUTH=PLAIN"], &[Ok, Ok], ""),
+    ] {
+        let (found, text) = told(&listener(service, ProxyV2), seen(announced), takes(&[ProxyV2]), None);
+        assert_eq!(found, verdicts, "{service}: {text}");
+        assert!(text.contains(expected), "{service}: {text}");
+    }
+}
+
+#[test]
+fn a_backend_that_cannot_be_used_fails_and_says_which_identity_it_takes() {
+    use ClientIdentity::{ProxyV2, Xclient};
+    use Verdict::Fail;
+    let (verdicts, text) = told(&listener("smtp", Xclient), Err(unreachable()), takes(&[]), None);
+    assert_eq!(verdicts, [Fail], "{text}");
+    assert!(text.contains("cannot connect to backend 127.0.0.1:10025"), "{text}");
+    let not_announced = Err(ConnectError::XclientNotAnnounced { backend: backend() });
+    let (verdicts, text) = told(&listener("smtp", Xclient), not_announced, takes(&[ProxyV2]), None);
+    assert_eq!(verdicts, [Fail, Fail], "{text}");
+    assert!(text.contains("set client_identity = \"proxy-v2\""), "{text}");
+    let (verdicts, text) = told(&listener("imap", ProxyV2), Err(preauth()), takes(&[]), None);
+    assert_eq!(verdicts, [Fail], "{text}");
+    assert!(text.contains("takes everybody for a user who is logged in: * PREAUTH hello; you"), "{text}");
+}
+
+#[test]
+fn an_open_relay_fails_and_a_doubt_warns() {
+    use ClientIdentity::{None, ProxyV2};
+    use Verdict::{Fail, Ok, Warn};
+    let reply = || "250 2.1.5 Ok; really".to_owned();
+    for (identity, test, verdict, expected) in [
+        (ProxyV2, SelfTest::Relays { reply: reply(), identity: ProxyV2 }, Fail, "reject_unauth_destination"),
+        (ProxyV2, SelfTest::Deferred { reply: "450 4.7.1 greylisted".into() }, Warn, "greylists"),
+        (ProxyV2, SelfTest::Unreachable(unreachable()), Fail, "cannot connect"),
+        (None, SelfTest::Skipped, Warn, "allow_relay_as_proxy"),
+    ] {
+        let (verdicts, text) = told(&listener("smtp", identity), seen(&[]), takes(&[]), Some(test));
+        assert_eq!(verdicts, [Ok, Ok, verdict], "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_backend_that_could_be_told_who_the_client_is_should_be() {
+    use ClientIdentity::{None, ProxyV2};
+    let (verdicts, text) = told(&listener("imaps", None), seen(&["IMAP4rev1"]), takes(&[ProxyV2]), Option::None);
+    assert_eq!(verdicts, [Verdict::Ok, Verdict::Warn], "{text}");
+    assert!(text.contains("set client_identity = \"proxy-v2\""), "{text}");
+}

@@ -1,0 +1,100 @@
+//! Capability lists on their way to the client: what the gate does itself, or makes impossible, is taken out.
+
+use std::ops::Range;
+
+use super::response::{Kind, Response};
+
+/// Whether a capability is kept from the client, any case.
+fn is_hidden(capability: &[u8]) -> bool {
+    let upper = capability.to_ascii_uppercase();
+    match upper.as_slice() {
+        // The session is in TLS already, and the backend's view of the connection is not the client's.
+        b"STARTTLS" | b"LOGINDISABLED" => true,
+        // RFC 5802 §6: a binding to the client's TLS channel, which ends here.
+        other => other.starts_with(b"AUTH=") && other.ends_with(b"-PLUS"),
+    }
+}
+
+/// The response as the client may see it; None when that is as it came. Every octet outside hidden capabilities stays.
+pub(super) fn rewritten(line: &[u8], response: &Response<'_>) -> Option<Vec<u8>> {
+    let list = list(line, response)?;
+    let mut kept = line.get(..list.start)?.to_vec();
+    let mut changed = false;
+    for (place, capability) in line.get(list.clone())?.split(|octet| *octet == b' ').enumerate() {
+        if is_hidden(capability) {
+            changed = true;
+        } else {
+            if place > 0 {
+                kept.push(b' ');
+            }
+            kept.extend_from_slice(capability);
+        }
+    }
+    kept.extend_from_slice(line.get(list.end..)?);
+    changed.then_some(kept)
+}
+
+/// Where the capability list stands: in `* CAPABILITY …`, or in the response code of a status response (RFC 9051 §7.1, §7.2.2).
+/// It begins at the space behind the word.
+fn list(line: &[u8], response: &Response<'_>) -> Option<Range<usize>> {
+    const WORD: &[u8] = b"CAPABILITY";
+    let text = response.text();
+    match response.kind {
+        Kind::Untagged { word } if word.eq_ignore_ascii_case(WORD) => Some(text),
+        Kind::Status { .. } | Kind::Tagged { .. } => {
+            let code = line.get(text.clone())?;
+            let blanks = code.iter().take_while(|octet| **octet == b' ').count();
+            let inner = code.get(blanks..)?.strip_prefix(b"[")?;
+            let (word, list) = inner.split_at_checked(WORD.len())?;
+            if !word.eq_ignore_ascii_case(WORD) || !list.starts_with(b" ") {
+                return None;
+            }
+            let start = text.start + blanks + 1 + WORD.len();
+            // A code without its end is no code, but a client might look for one as far as the line goes.
+            let end = memchr::memchr(b']', list).map_or(text.end, |close| start + close);
+            Some(start..end)
+        }
+        Kind::Untagged { .. } | Kind::Continue => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::response::{First, first};
+    use super::*;
+
+    #[test]
+    fn rfc9051_7_2_2_lists_lose_what_cannot_cross_wherever_they_stand() {
+        let cases: &[(&str, Option<&str>)] = &[
+            ("* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED\r\n", Some("* CAPABILITY IMAP4rev1\r\n")),
+            ("* capability starttls IMAP4rev1 x\r\n", Some("* capability IMAP4rev1 x\r\n")),
+            ("* CAPABILITY IMAP4rev1  LoginDisabled  IDLE \r\n", Some("* CAPABILITY IMAP4rev1   IDLE \r\n")),
+            (
+                "* CAPABILITY IMAP4rev1 AUTH=PLAIN auth=scram-sha-256-plus AUTH=SCRAM-SHA-256\r\n",
+                Some("* CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=SCRAM-SHA-256\r\n"),
+            ),
+            (
+                "* OK [CAPABILITY IMAP4rev1 STARTTLS] ready STARTTLS\r\n",
+                Some("* OK [CAPABILITY IMAP4rev1] ready STARTTLS\r\n"),
+            ),
+            ("* ok [Capability STARTTLS IMAP4rev1] ready\r\n", Some("* ok [Capability IMAP4rev1] ready\r\n")),
+            ("* PREAUTH [CAPABILITY STARTTLS] x\r\n", Some("* PREAUTH [CAPABILITY] x\r\n")),
+            ("a OK [CAPABILITY IMAP4rev1 LOGINDISABLED IDLE] in\r\n", Some("a OK [CAPABILITY IMAP4rev1 IDLE] in\r\n")),
+            ("a NO [CAPABILITY STARTTLS] x\r\n", Some("a NO [CAPABILITY] x\r\n")),
+            ("* OK  [CAPABILITY STARTTLS X] x\r\n", Some("* OK  [CAPABILITY X] x\r\n")),
+            ("* OK [CAPABILITY X STARTTLS\r\n", Some("* OK [CAPABILITY X\r\n")),
+            ("* CAPABILITY IMAP4rev1 STARTTLSX XSTARTTLS IDLE\r\n", None),
+            ("* OK [ALERT] STARTTLS LOGINDISABLED\r\n", None),
+            ("* OK [CAPABILITYX STARTTLS] x\r\n", None),
+            ("* OK STARTTLS\r\n", None),
+            ("* ID (\"name\" \"CAPABILITY STARTTLS\")\r\n", None),
+            ("+ [CAPABILITY STARTTLS]\r\n", None),
+            ("* CAPABILITY\r\n", None),
+        ];
+        for (line, expected) in cases {
+            let First::Whole(response) = first(line.as_bytes()) else { panic!("{line:?} is no response") };
+            let found = rewritten(line.as_bytes(), &response);
+            assert_eq!(found.as_deref().map(String::from_utf8_lossy).as_deref(), *expected, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The backend's side: every response is one that something asked for, and whole.
+
+use std::collections::VecDeque;
+
+use super::super::capability::rewritten;
+use super::super::command::LiteralKind;
+use super::super::response::{First, Kind, Response, Status, first};
+use super::super::{reasons, violation};
+use super::{BeforeLogin, Turn};
+use crate::facts::Reason;
+use crate::protocol::{Event, Out, Verdict, Violation};
+
+impl BeforeLogin {
+    /// Judges what the backend sent.
+    pub(super) fn backend(&mut self, input: &[u8], out: &mut Out) -> Result<Verdict, Violation> {
+        let response = match first(input) {
+            First::Whole(response) => response,
+            First::Partial => return Ok(Verdict::More),
+            First::Broken if matches!(self.turn, Turn::Greeting) => return Err(self.distrust(reasons::NO_GREETING)),
+            First::Broken => return Err(self.distrust(reasons::BACKEND_MALFORMED)),
+            First::TooLong => return Err(self.distrust(reasons::BACKEND_TOO_LONG)),
+        };
+        let line = input.get(..response.octets).unwrap_or(input);
+        if matches!(self.turn, Turn::Greeting) {
+            return self.greeting(line, &response, out);
+        }
+        match response.kind {
+            Kind::Continue => self.proceed(line),
+            Kind::Status { status: Status::PreAuth } => Err(self.distrust(reasons::BACKEND_UNASKED)),
+            Kind::Status { status } => {
+                self.bye |= status == Status::Bye;
+                Ok(pass(line, &response, out))
+            }
+            Kind::Untagged { .. } => Ok(pass(line, &response, out)),
+            Kind::Tagged { tag, status } => self.tagged(tag, status, line, &response, out),
+        }
+    }
+
+    /// RFC 9051 §7.1: OK, PREAUTH or BYE.
+    fn greeting(&mut self, line: &[u8], response: &Response<'_>, out: &mut Out) -> Result<Verdict, Violation> {
+        match response.kind {
+            Kind::Status { status: Status::Ok } => {
+                self.turn = Turn::Command;
+                // The client has had our own before TLS, and asks for capabilities again (§6.2.1).
+                Ok(if self.greeted { Verdict::Drop(line.len()) } else { pass(line, response, out) })
+            }
+            Kind::Status { status: Status::Bye } => {
+                out.events.push(Event::Ending(reasons::GREETED_BYE));
+                say(line, response, out);
+                Ok(Verdict::Close)
+            }
+            // Whoever came through would be logged in, as whom the backend takes the gate for.
+            Kind::Status { status: Status::PreAuth } => Err(self.distrust(reasons::GREETED_PREAUTH)),
+            _ => Err(self.distrust(reasons::NO_GREETING)),
+        }
+    }
+
+    /// The backend asks for a literal or for a line of an authentication exchange.
+    fn proceed(&mut self, line: &[u8]) -> Result<Verdict, Violation> {
+        match self.turn {
+            Turn::Continue { octets, kind } => {
+                self.turn = if octets == 0 { Turn::Rest } else { Turn::Octets(octets) };
+                Ok(match kind {
+                    LiteralKind::Synchronising => Verdict::Pass(line.len()),
+                    // The client has not asked and does not wait.
+                    LiteralKind::NonSynchronising => Verdict::Drop(line.len()),
+                })
+            }
+            Turn::Reply if self.pending.front().is_some_and(|command| command.name == "authenticate") => {
+                self.turn = Turn::Response;
+                Ok(Verdict::Pass(line.len()))
+            }
+            // What it asks for would be raw octets that nobody judged.
+            _ => Err(self.distrust(reasons::BACKEND_UNASKED)),
+        }
+    }
+
+    /// A command has its answer.
+    fn tagged(
+        &mut self,
+        tag: &[u8],
+        status: Status,
+        line: &[u8],
+        response: &Response<'_>,
+        out: &mut Out,
+    ) -> Result<Verdict, Violation> {
+        let ok = status == Status::Ok;
+        let next = match self.turn {
+            // It has not had the command yet, and would take the rest for another one.
+            Turn::Octets(_) | Turn::Rest => return Err(self.distrust(reasons::BACKEND_UNASKED)),
+            Turn::Continue { .. } if ok => return Err(self.distrust(reasons::BACKEND_UNASKED)),
+            Turn::Continue { octets, kind: LiteralKind::NonSynchronising } => Some(Turn::Dead(octets)),
+            Turn::Continue { .. } | Turn::Reply | Turn::Response => Some(Turn::Command),
+            _ => None,
+        };
+        let Some(place) = self.pending.iter().position(|command| *command.tag == *tag) else {
+            return Err(self.distrust(reasons::BACKEND_UNASKED));
+        };
+        let name = self.pending.remove(place).map_or("unknown", |command| command.name);
+        if self.pending.is_empty() {
+            self.pending = VecDeque::new();
+        }
+        if let Some(next) = next {
+            self.turn = next;
+        }
+        out.events.push(Event::Command { name, ok });
+        let is_login = matches!(name, "login" | "authenticate");
+        if is_login && let Some(login) = self.login.take() {
+            out.events.push(Event::Auth { method: login.method, user: login.user, ok });
+        }
+        if !ok {
+            if let Err(violation) = self.errors.count() {
+                say(line, response, out);
+                return Err(violation);
+            }
+        } else if is_login {
+            self.turn = Turn::Spliced;
+        } else if name == "logout" {
+            out.events.push(Event::Ending(reasons::LOGGED_OUT));
+            say(line, response, out);
+            return Ok(Verdict::Close);
+        }
+        Ok(pass(line, response, out))
+    }
+
+    /// A backend that does not speak IMAP as it should is not spoken with.
+    fn distrust(&self, reason: Reason) -> Violation {
+        let text = format!("[UNAVAILABLE] {} cannot make out its mail store, please try again later", self.hostname);
+        violation(reason, &text)
+    }
+}
+
+/// Sends a response on, its capabilities rewritten.
+fn pass(line: &[u8], response: &Response<'_>, out: &mut Out) -> Verdict {
+    match rewritten(line, response) {
+        Some(rewritten) => {
+            out.to_client.extend_from_slice(&rewritten);
+            Verdict::Drop(line.len())
+        }
+        None => Verdict::Pass(line.len()),
+    }
+}
+
+/// Says a response that no verdict can pass any more.
+fn say(line: &[u8], response: &Response<'_>, out: &mut Out) {
+    match rewritten(line, response) {
+        Some(rewritten) => out.to_client.extend_from_slice(&rewritten),
+        None => out.to_client.extend_from_slice(line),
+    }
+}

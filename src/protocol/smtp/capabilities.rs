@@ -1,0 +1,152 @@
+//! What of the backend's EHLO answer a client may see: an allow-list, since an extension that the gate does not know could
+//! change what the octets mean.
+
+use bytes::{BufMut, BytesMut};
+
+use super::reply;
+use crate::protocol::Learned;
+
+/// The extensions under which the gate still understands what passes. Not here on purpose: STARTTLS is ours, BINARYMIME and BURL
+/// would let content through that the gate cannot see, XCLIENT and XFORWARD are for gates, not for clients.
+static ALLOWED: &[&str] = &[
+    "SIZE",
+    "PIPELINING",
+    "8BITMIME",
+    "ENHANCEDSTATUSCODES",
+    "DSN",
+    "SMTPUTF8",
+    "CHUNKING",
+    "VRFY",
+    "EXPN",
+    "ETRN",
+    "HELP",
+    "DELIVERBY",
+    "MT-PRIORITY",
+    "FUTURERELEASE",
+    "LIMITS",
+    "NO-SOLICITING",
+];
+
+/// Whether AUTH is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// The client may log in here.
+    Shown,
+    /// Not on this service, or not before TLS.
+    Hidden,
+}
+
+/// An EHLO keyword line as the client may see it.
+pub fn filter(line: &str, auth: Auth) -> Option<String> {
+    if line.bytes().any(|octet| !(octet == b' ' || octet.is_ascii_graphic())) {
+        return None;
+    }
+    let end = line.find([' ', '=']).unwrap_or(line.len());
+    let (keyword, parameters) = line.split_at(end);
+    if keyword.eq_ignore_ascii_case("AUTH") {
+        return (auth == Auth::Shown).then(|| mechanisms(keyword, parameters)).flatten();
+    }
+    ALLOWED.iter().any(|allowed| keyword.eq_ignore_ascii_case(allowed)).then(|| line.to_owned())
+}
+
+/// AUTH without the mechanisms that bind to the TLS channel (RFC 5802 §6): the channel ends here, so they could only fail.
+fn mechanisms(keyword: &str, parameters: &str) -> Option<String> {
+    // `AUTH=PLAIN` is the form of old Outlooks, which old servers still announce.
+    let (separator, names) = match parameters.strip_prefix('=') {
+        Some(names) => ('=', names),
+        None => (' ', parameters),
+    };
+    let ends_in_plus = |name: &str| name.len() >= 5 && name.to_ascii_uppercase().ends_with("-PLUS");
+    let kept: Vec<&str> = names.split_ascii_whitespace().filter(|name| !ends_in_plus(name)).collect();
+    (!kept.is_empty()).then(|| format!("{keyword}{separator}{}", kept.join(" ")))
+}
+
+/// The backend's EHLO answer as the client may see it.
+pub struct Filtered {
+    /// The whole reply; its last line carries the `250 ` without a hyphen, whatever was taken away.
+    pub reply: BytesMut,
+    /// Keyword lines for the next session's preamble: without AUTH, which is never shown before TLS.
+    pub learned: Learned,
+    /// Whether BDAT is understood over there.
+    pub chunking: bool,
+}
+
+/// Filters a whole, positive EHLO reply.
+pub fn filter_reply(whole: &[u8], auth: Auth) -> Filtered {
+    let mut texts = reply::lines(whole);
+    let greeting = texts.next().unwrap_or_default();
+    let lines: Vec<String> = texts.filter_map(|text| filter(std::str::from_utf8(text).ok()?, auth)).collect();
+    let code = whole.get(..3).unwrap_or(b"250");
+    let mut filtered = BytesMut::with_capacity(whole.len());
+    let texts = std::iter::once(greeting).chain(lines.iter().map(String::as_bytes));
+    for (place, text) in texts.enumerate() {
+        filtered.put_slice(code);
+        filtered.put_u8(if place == lines.len() { b' ' } else { b'-' });
+        filtered.put_slice(text);
+        filtered.put_slice(b"\r\n");
+    }
+    let lines: Vec<String> = lines.into_iter().filter_map(|line| filter(&line, Auth::Hidden)).collect();
+    let chunking = lines.iter().any(|line| line.eq_ignore_ascii_case("CHUNKING"));
+    Filtered { reply: filtered, learned: Learned { lines }, chunking }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keywords_pass_by_the_list_alone() {
+        let cases: &[(&str, Auth, Option<&str>)] = &[
+            ("SIZE 10240000", Auth::Hidden, Some("SIZE 10240000")),
+            ("size", Auth::Hidden, Some("size")),
+            ("8BITMIME", Auth::Hidden, Some("8BITMIME")),
+            ("LIMITS RCPTMAX=20", Auth::Hidden, Some("LIMITS RCPTMAX=20")),
+            ("STARTTLS", Auth::Shown, None),
+            ("BINARYMIME", Auth::Shown, None),
+            ("BURL imap", Auth::Shown, None),
+            ("XCLIENT NAME ADDR", Auth::Shown, None),
+            ("XFORWARD NAME", Auth::Shown, None),
+            ("SIZEX", Auth::Shown, None),
+            ("", Auth::Shown, None),
+            ("SIZE 1\t0", Auth::Shown, None),
+            ("AUTH PLAIN LOGIN", Auth::Hidden, None),
+            ("AUTH=PLAIN LOGIN", Auth::Hidden, None),
+            ("AUTH PLAIN LOGIN", Auth::Shown, Some("AUTH PLAIN LOGIN")),
+            ("AUTH=PLAIN LOGIN", Auth::Shown, Some("AUTH=PLAIN LOGIN")),
+            ("AUTH SCRAM-SHA-256-PLUS PLAIN scram-sha-1-plus", Auth::Shown, Some("AUTH PLAIN")),
+            ("AUTH SCRAM-SHA-256-PLUS", Auth::Shown, None),
+            ("AUTH", Auth::Shown, None),
+        ];
+        for (line, auth, expected) in cases {
+            assert_eq!(filter(line, *auth).as_deref(), *expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_keeps_its_form_whatever_is_taken_away() {
+        let cases: &[(&[u8], Auth, &[u8], &[&str], bool)] = &[
+            (b"250 mail\r\n", Auth::Shown, b"250 mail\r\n", &[], false),
+            (b"250-mail\r\n250 STARTTLS\r\n", Auth::Shown, b"250 mail\r\n", &[], false),
+            (
+                b"250-mail hi\r\n250-PIPELINING\r\n250-AUTH PLAIN\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 STARTTLS\r\n",
+                Auth::Shown,
+                b"250-mail hi\r\n250-PIPELINING\r\n250-AUTH PLAIN\r\n250 CHUNKING\r\n",
+                &["PIPELINING", "CHUNKING"],
+                true,
+            ),
+            (
+                b"250-mail\r\n250-SIZE 10\r\n250 AUTH PLAIN\r\n",
+                Auth::Hidden,
+                b"250-mail\r\n250 SIZE 10\r\n",
+                &["SIZE 10"],
+                false,
+            ),
+        ];
+        for (whole, auth, expected, learned, chunking) in cases {
+            let filtered = filter_reply(whole, *auth);
+            assert_eq!(filtered.reply, *expected, "{:?}", String::from_utf8_lossy(whole));
+            assert_eq!(filtered.learned.lines, *learned);
+            assert_eq!(filtered.chunking, *chunking);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! How many may come, who may speak for whom, and what is said to those who may not.
+
+use std::net::Ipv4Addr;
+
+use crate::support::fake::{Fake, smtp};
+use crate::support::gate::{Gate, Setup};
+use crate::support::wire::{Offer, Wire};
+
+/// Networks that `connections_per_address` counts: loopback is exempt unless the administrator says otherwise.
+const COUNT_LOOPBACK: &str = "[limits]\nconnections_per_address = 2\nexempt = []";
+
+fn backend() -> Fake {
+    Fake::start(smtp(|_, _| None))
+}
+
+fn start(more: &str, table: &str, backend: &Fake) -> Gate {
+    Setup::new()
+        .table(table)
+        .listener_with("smtp", backend.port, "none", &format!("allow_relay_as_proxy = true\n{more}"))
+        .listener_with("submissions", backend.port, "none", &format!("allow_relay_as_proxy = true\n{more}"))
+        .start()
+}
+
+#[test]
+fn a_full_listener_says_so_and_opens_again() {
+    let backend = backend();
+    let gate = start("max_connections = 1", "", &backend);
+    let mut first = gate.connect("smtp");
+    assert_eq!(first.reply().code, 220);
+
+    let mut second = gate.connect("smtp");
+    let refusal = second.reply();
+    assert_eq!(refusal.code, 421);
+    assert!(refusal.lines.concat().contains("too many connections"), "{refusal:?}");
+    second.end();
+    gate.log.wait_for(&["reason=\"too many connections\""]);
+
+    assert_eq!(first.say("QUIT").code, 221);
+    first.end();
+    gate.log.wait_for(&["outcome=ok"]);
+    assert_eq!(gate.connect("smtp").reply().code, 220);
+}
+
+#[test]
+fn with_implicit_tls_the_refusal_can_be_read_inside_tls() {
+    let backend = backend();
+    let gate = start("max_connections = 1", "", &backend);
+    let tls = Offer::default().config();
+    let mut first = gate.connect("submissions").tls(&tls);
+    assert_eq!(first.reply().code, 220);
+    let mut second = gate.connect("submissions").tls(&tls);
+    assert_eq!(second.reply().code, 421);
+    second.end();
+}
+
+#[test]
+fn an_address_has_its_places_and_another_one_its_own() {
+    let backend = backend();
+    let gate = start("", COUNT_LOOPBACK, &backend);
+    let mut held: Vec<Wire> = (0..2).map(|_| gate.connect_from(Ipv4Addr::new(127, 0, 0, 2), "smtp")).collect();
+    for wire in &mut held {
+        assert_eq!(wire.reply().code, 220);
+    }
+    let mut third = gate.connect_from(Ipv4Addr::new(127, 0, 0, 2), "smtp");
+    assert_eq!(third.reply().code, 421);
+    third.end();
+    gate.log.wait_for(&["reason=\"too many connections from this address\""]);
+    assert_eq!(gate.connect_from(Ipv4Addr::new(127, 0, 0, 3), "smtp").reply().code, 220);
+}
+
+#[test]
+fn a_listed_peer_speaks_for_its_client_and_must_do_so() {
+    let backend = backend();
+    let gate = start("accept_proxy_from = [\"127.0.0.4/32\"]", COUNT_LOOPBACK, &backend);
+    let balancer = Ipv4Addr::new(127, 0, 0, 4);
+
+    // Version 1, cut in two, and the session's first command right behind it.
+    let mut wire = gate.connect_from(balancer, "smtp");
+    wire.send("PROXY TCP4 203.0.113.5 192.0.2.10 ");
+    wire.send("40000 25\r\nEHLO client.example.org\r\n");
+    assert_eq!(wire.reply().code, 220);
+    assert!(wire.reply().has("STARTTLS"));
+    assert_eq!(wire.say("QUIT").code, 221);
+    gate.log.wait_for(&["client=203.0.113.5"]);
+
+    // Version 2: the places are the client's, not the balancer's.
+    let v2 = |last: u8| {
+        let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+        header.extend([203, 0, 113, last, 192, 0, 2, 10, 0x9c, 0x40, 0, 25]);
+        let mut wire = gate.connect_from(balancer, "smtp");
+        wire.send(header);
+        wire
+    };
+    let mut held: Vec<Wire> = (0..2).map(|_| v2(6)).collect();
+    for wire in &mut held {
+        assert_eq!(wire.reply().code, 220);
+    }
+    assert_eq!(v2(6).reply().code, 421);
+    assert_eq!(v2(7).reply().code, 220);
+
+    // Without a header it gets nothing.
+    let mut silent = gate.connect_from(balancer, "smtp");
+    silent.send("EHLO client.example.org\r\n");
+    silent.end();
+    gate.log.wait_for(&["no PROXY header from a peer that must send one"]);
+}
+
+#[test]
+fn a_stranger_cannot_speak_for_anybody() {
+    let backend = backend();
+    let gate = start("accept_proxy_from = [\"127.0.0.4/32\"]", "", &backend);
+    let mut wire = gate.connect("smtp");
+    assert_eq!(wire.reply().code, 220);
+    let refusal = wire.say("PROXY TCP4 203.0.113.5 192.0.2.10 40000 25");
+    assert!((500..=599).contains(&refusal.code), "{refusal:?}");
+    assert!(!gate.log.text().contains("203.0.113.5"), "a stranger was believed");
+}
+
+#[test]
+fn a_health_check_is_greeted_and_never_reaches_the_backend() {
+    let backend = backend();
+    let gate = start("accept_proxy_from = [\"127.0.0.4/32\"]", "", &backend);
+    let before = backend.connections();
+    let mut wire = gate.connect_from(Ipv4Addr::new(127, 0, 0, 4), "smtp");
+    wire.send(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
+    assert_eq!(wire.reply().code, 220);
+    assert_eq!(wire.say("EHLO balancer.example.net").code, 250);
+    assert_eq!(wire.say("MAIL FROM:<x@example.net>").code, 421);
+    wire.end();
+    gate.log.wait_for(&["health check"]);
+    assert_eq!(backend.connections(), before);
+}
