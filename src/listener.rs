@@ -63,12 +63,7 @@ impl Listener {
     ///
     /// # Errors
     /// Those of `listen`.
-    pub async fn serve(
-        &self,
-        socket: Socket,
-        mut closing: Stop,
-        alive: mpsc::Sender<()>,
-    ) -> std::io::Result<()> {
+    pub async fn serve(&self, socket: Socket, mut closing: Stop, alive: mpsc::Sender<()>) -> std::io::Result<()> {
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from_std(socket.into())?;
         let listener = socket.local_addr()?;

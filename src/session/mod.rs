@@ -168,12 +168,7 @@ struct Who {
 }
 
 /// The connection's own addresses, or what a PROXY header from a listed peer says.
-async fn identify(
-    shared: &Shared,
-    stream: &mut TcpStream,
-    peer: SocketAddr,
-    local: SocketAddr,
-) -> Result<Who, Reason> {
+async fn identify(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr, local: SocketAddr) -> Result<Who, Reason> {
     let own = Who { client: peer, local, health_check: false };
     if !shared.listener.accept_proxy_from.iter().any(|network| network.contains(&peer.ip())) {
         return Ok(own);
@@ -201,9 +196,8 @@ async fn talk(shared: &Shared, stream: TcpStream, context: &Context, notes: &mut
     let injection = protocol.farewell(&shared.hostname, Farewell::Injection);
     let patience = Patience { command: shared.deadlines.command, total: shared.deadlines.login };
     let mut heed = Heed::default();
-    let talked = Cleartext::new(stream)
-        .talk(&mut *preamble, &injection, patience, shared.stop.clone(), &mut heed)
-        .await;
+    let talked =
+        Cleartext::new(stream).talk(&mut *preamble, &injection, patience, shared.stop.clone(), &mut heed).await;
     notes.heard(heed);
     talked
 }
@@ -291,18 +285,16 @@ async fn say_goodbye(shared: &Shared, stream: TcpStream, why: Farewell, notes: &
     let service = shared.listener.service;
     let mut client = match service.tls {
         TlsMode::Optional | TlsMode::Required => Client::Plain(stream),
-        TlsMode::Implicit => {
-            match shared.tls.accept(stream, service.alpn, shared.deadlines.handshake).await {
-                Ok((stream, facts)) => {
-                    notes.secured(Arc::new(facts));
-                    Client::Tls(stream)
-                }
-                Err(error) => {
-                    notes.handshake_failed(&error);
-                    return;
-                }
+        TlsMode::Implicit => match shared.tls.accept(stream, service.alpn, shared.deadlines.handshake).await {
+            Ok((stream, facts)) => {
+                notes.secured(Arc::new(facts));
+                Client::Tls(stream)
             }
-        }
+            Err(error) => {
+                notes.handshake_failed(&error);
+                return;
+            }
+        },
     };
     let line = service.protocol.farewell(&shared.hostname, why);
     if let Ok(Ok(())) = timeout(LINGER, client.write_all(&line)).await {

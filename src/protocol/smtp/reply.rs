@@ -44,8 +44,9 @@ pub fn first_reply(input: &[u8]) -> ReplyParse {
     let mut first = None;
     loop {
         let line = first_line(rest);
-        let (LineParse::Last { code, .. } | LineParse::Continued { code, .. } | LineParse::Partial { code: Some(code) }) =
-            line
+        let (LineParse::Last { code, .. }
+        | LineParse::Continued { code, .. }
+        | LineParse::Partial { code: Some(code) }) = line
         else {
             return match line {
                 LineParse::Nonsense => ReplyParse::Nonsense,
