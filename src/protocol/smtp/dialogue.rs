@@ -91,7 +91,7 @@ struct Transaction {
     utf8: bool,
     /// Accepted recipients.
     accepted: u32,
-    /// The first one.
+    /// The last of them.
     recipient: Box<str>,
     /// A chunk of this message has carried our Received field.
     chunks_began: bool,

@@ -138,9 +138,7 @@ impl SmtpDialogue {
             Pending::Mail { utf8 } if ok => self.transaction = Transaction { utf8, ..Transaction::default() },
             Pending::Rcpt(recipient) if ok => {
                 self.transaction.accepted = self.transaction.accepted.saturating_add(1);
-                if self.transaction.accepted == 1 {
-                    self.transaction.recipient = recipient;
-                }
+                self.transaction.recipient = recipient;
             }
             Pending::Data if goes_on => {
                 self.behind_data = false;
