@@ -20,13 +20,13 @@ pub mod listener;
 pub mod permits;
 pub mod session;
 
+pub mod backend;
 pub mod cleartext;
 pub mod protocol;
-pub mod tls;
+pub mod relay;
 pub mod stop;
 pub mod stream;
-pub mod backend;
-pub mod relay;
+pub mod tls;
 
 pub mod facts;
 pub mod report;
