@@ -245,3 +245,5 @@ fn compare(sent: &Sent, through: &str, mails: &[Bytes], legs: &mut [Leg]) {
     leg.received = Some(text);
 }
 
+#[cfg(test)]
+mod tests;
