@@ -1,10 +1,11 @@
 //! The Received field is exact to docs/formats.md, and tells what the client saw of its TLS.
 
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 use rustls::{NamedGroup, ProtocolVersion, SignatureScheme};
 
-use crate::support::gate::{Gate, Setup, gate};
+use crate::support::dns::Zone;
+use crate::support::gate::{BEHIND_BALANCER, Gate, Setup, gate};
 use crate::support::mail;
 use crate::support::pki::HOSTNAME;
 use crate::support::stack::{PASSWORD, User, stack};
@@ -166,7 +167,8 @@ fn the_field_is_exact_for_versions_keys_groups_and_ways() {
         case("smtp", offer(TLS13, G::X25519MLKEM768, S::ECDSA_NISTP256_SHA256), ECDSA, false, "ESMTPS"),
         case("smtp", offer(TLS13, G::X25519, S::RSA_PSS_SHA256), RSA_PSS, true, "ESMTPS"),
         case("smtp", offer(TLS12, G::secp256r1, S::RSA_PKCS1_SHA256), RSA, false, "ESMTPS"),
-        case("submission", offer(TLS12, G::secp384r1, S::ECDSA_NISTP256_SHA256), ECDSA, true, "ESMTPSA"),
+        case("submission", offer(TLS12, G::secp384r1, S::RSA_PKCS1_SHA256), RSA, true, "ESMTPSA"),
+        case("submission", offer(TLS12, G::secp256r1, S::ECDSA_NISTP256_SHA256), ECDSA, true, "ESMTPSA"),
         case("submission", offer(TLS13, G::secp256r1, S::RSA_PSS_SHA256), RSA_PSS, false, "ESMTPSA"),
         case("submissions", offer(TLS13, G::X25519MLKEM768, S::ECDSA_NISTP256_SHA256), ECDSA, true, "ESMTPSA"),
         case("submissions", offer(TLS12, G::X25519, S::RSA_PSS_SHA256), RSA_PSS, false, "ESMTPSA"),
@@ -255,26 +257,22 @@ fn rfc5321_7_2_two_recipients_are_not_shown_to_each_other() {
 #[test]
 fn the_user_is_shown_where_the_administrator_wants_it_and_the_name_where_it_is_known() {
     let (stack, _shown) = stack();
-    let dns = crate::support::dns::Zone::default()
-        .ptr([127, 0, 0, 3].into(), "client.example.com")
-        .a("client.example.com", [127, 0, 0, 3].into())
-        .serve();
+    let client = Ipv4Addr::new(198, 51, 100, 3);
+    let dns = Zone::default().ptr(client, "client.example.com").a("client.example.com", client).serve();
     let gate = Setup::new()
         .line(&format!("dns = [\"{}\"]", dns.address))
         .table("[received]\nuser = true")
-        .listener("submissions", stack.postfix.xclient.submission, "xclient")
+        .listener_with("submissions", stack.postfix.xclient.submission, "xclient", BEHIND_BALANCER)
         .start();
     let user = stack.user();
-    let wire = gate.connect_from(IpAddr::from([127, 0, 0, 3]), "submissions");
+    let wire = gate.connect_for(client, "submissions");
     let mut wire = gate.secure("submissions", wire, &Offer::default().config());
     log_in(&mut wire, &user);
     wire.say("MAIL FROM:<sender@example.net>");
     wire.say(&format!("RCPT TO:<{}>", user.address));
     send(&mut wire, false);
     let field = field(&user);
-    assert!(
-        field.starts_with("Received: from client.example.org (client.example.com [127.0.0.3])\n\t(using TLSv1.3"),
-        "{field}"
-    );
+    let from = "Received: from client.example.org (client.example.com [198.51.100.3])\n\t(using TLSv1.3";
+    assert!(field.starts_with(from), "{field}");
     assert!(field.contains(&format!("\n\t(Authenticated sender: {})\n\tby ", user.name)), "{field}");
 }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::support::dns::Zone;
 use crate::support::fake::{self, Fake};
-use crate::support::gate::{Gate, Setup};
+use crate::support::gate::{BEHIND_BALANCER, Gate, Setup};
 use crate::support::stack::stack;
 use crate::support::wait::free_port;
 use crate::support::wire::{Offer, Reply, Wire};
@@ -121,29 +121,34 @@ fn behind_a_header(
 #[test]
 fn names_for_xclient_come_from_our_own_look_up() {
     let (stack, _shown) = stack();
-    let [good, lying, nameless, broken] = [3, 4, 5, 6].map(|last| Ipv4Addr::new(127, 0, 0, last));
+    let [good, lying, nameless, broken] = [3, 4, 5, 6].map(|last| Ipv4Addr::new(198, 51, 100, last));
     let dns = Zone::default()
         .ptr(good, "client.example.com")
         .a("client.example.com", good)
         .ptr(lying, "bank.example.com")
-        .a("bank.example.com", [198, 51, 100, 9].into())
+        .a("bank.example.com", [198, 51, 100, 99].into())
         .broken(broken)
         .serve();
     let start = |port| {
-        let gate = Setup::new().line(&format!("dns = [\"{}\"]", dns.address)).listener("smtp", port, "xclient");
-        gate.start()
+        let setup = Setup::new().line(&format!("dns = [\"{}\"]", dns.address));
+        setup.listener_with("smtp", port, "xclient", BEHIND_BALANCER).start()
     };
     let (by_name, by_reverse) = (start(stack.postfix.xclient_name), start(stack.postfix.xclient_reverse));
-    let rcpt = "RCPT TO:<u000@example.net>";
-    for (from, name, reverse) in [(good, 250, 250), (lying, 450, 250), (nameless, 450, 450), (broken, 450, 450)] {
+    let config = Offer::default().config();
+    let ask = |gate: &Gate, client| {
+        let mut wire = gate.secure("smtp", gate.connect_for(client, "smtp"), &config);
+        assert_eq!(wire.say("MAIL FROM:<sender@example.net>").code, 250);
+        wire.say("RCPT TO:<u000@example.net>")
+    };
+    for (client, name, reverse) in [(good, 250, 250), (lying, 450, 250), (nameless, 450, 450), (broken, 450, 450)] {
         let log = stack.postfix.log.from_here();
-        let answer = recipient(&by_name, from, rcpt);
-        assert_eq!(answer.code, name, "{from}: {answer:?}");
+        let answer = ask(&by_name, client);
+        assert_eq!(answer.code, name, "{client}: {answer:?}");
         if name != 250 {
-            log.wait_for(&["cannot find your hostname", &format!("unknown[{from}]")]);
+            log.wait_for(&["cannot find your hostname", &format!("unknown[{client}]")]);
         }
-        let answer = recipient(&by_reverse, from, rcpt);
-        assert_eq!(answer.code, reverse, "{from}: {answer:?}");
+        let answer = ask(&by_reverse, client);
+        assert_eq!(answer.code, reverse, "{client}: {answer:?}");
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, LazyLock};
 
 use rustls::ClientConfig;
@@ -14,6 +15,9 @@ use super::stack::stack;
 use super::wait::{free_port, has_ipv6, is_listening, until};
 use super::warden::{self, Server};
 use super::wire::Wire;
+
+/// A listener's line that lets [`Gate::connect_for`] speak for clients.
+pub const BEHIND_BALANCER: &str = "accept_proxy_from = [\"127.0.0.1/32\"]";
 
 /// A configuration in the making.
 pub struct Setup {
@@ -90,12 +94,23 @@ impl Setup {
         gate
     }
 
+    /// What `sealgate check` says of it.
+    pub fn check(self, arguments: &[&str]) -> Output {
+        let config = self.write(&warden::directory("check"));
+        let mut check = Command::new(env!("CARGO_BIN_EXE_sealgate"));
+        check.args(["check", "--config"]).arg(config).args(arguments).output().expect("the check runs")
+    }
+
+    fn write(&self, dir: &Path) -> PathBuf {
+        let config = dir.join("sealgate.toml");
+        std::fs::write(&config, [&*self.head, &self.tables, &self.listeners].join("\n")).expect("a file");
+        config
+    }
+
     /// Starts the binary.
     pub fn start_unready(self) -> Gate {
         let dir = warden::directory("sealgate");
-        let config = dir.join("sealgate.toml");
-        let text = [self.head, self.tables, self.listeners].join("\n");
-        std::fs::write(&config, text).expect("a file");
+        let config = self.write(&dir);
         let stderr = dir.join("stderr");
         let server = Server::start(
             "sealgate",
@@ -208,6 +223,14 @@ impl Gate {
     /// Connects to the listener from another address of this host.
     pub fn connect_from(&self, from: impl Into<IpAddr>, service: &str) -> Wire {
         Wire::connect_from(from.into(), SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.port(service)))
+    }
+
+    /// Connects as the load balancer of a client whose address this host does not have; the listener needs
+    /// [`BEHIND_BALANCER`].
+    pub fn connect_for(&self, client: Ipv4Addr, service: &str) -> Wire {
+        let mut wire = self.connect(service);
+        wire.send(format!("PROXY TCP4 {client} 192.0.2.10 40000 {}\r\n", self.port(service)));
+        wire
     }
 
     /// Sends the process a signal.
