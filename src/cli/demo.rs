@@ -26,9 +26,13 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 async fn show(args: &DemoArgs, log: SessionLog) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let demo = Demo::start(args.port_base, log.clone()).await?;
-    let report = tokio::select! {
-        report = demo.round_trip() => report,
+    let trip = async {
+        let demo = Demo::start(args.port_base, log.clone()).await?;
+        let report = demo.round_trip().await;
+        anyhow::Ok((demo, report))
+    };
+    let (demo, report) = tokio::select! {
+        trip = trip => trip?,
         () = told(&mut terminate, &mut interrupt) => return Ok(ExitCode::FAILURE),
     };
     log.flush(); // so that the sessions stand above their table
