@@ -29,6 +29,7 @@ pub mod stream;
 pub mod tls;
 
 pub mod facts;
+pub mod report;
 pub mod session_log;
 
 pub mod demo;

@@ -1,5 +1,7 @@
 //! `sealgate check`, the binary, with certificates and backends of every kind behind it.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test: a panic is how it fails
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -31,27 +33,27 @@ fn smtp(mut stream: TcpStream, keywords: &str, rcpt: &str) {
     }
     let rest = usize::from(u16::from_be_bytes([header[14], header[15]]));
     stream.read_exact(&mut vec![0; rest]).unwrap();
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     stream.write_all(b"220 fake ESMTP\r\n").unwrap();
     let mut answer = |text: &str| stream.write_all(format!("{text}\r\n").as_bytes()).is_ok();
-    while let Some(line) = lines.next() {
-        let said = match line.split(' ').next().unwrap() {
+    for line in lines {
+        let goes_on = match line.split(' ').next().unwrap() {
             "EHLO" => answer(&format!("250-fake\r\n{keywords}250 8BITMIME")),
             "MAIL" | "RSET" => answer("250 2.0.0 Ok"),
             "RCPT" => answer(rcpt),
-            "QUIT" => answer("221 2.0.0 Bye"),
+            "QUIT" => !answer("221 2.0.0 Bye"),
             _ => answer("502 5.5.2 Error: command not recognized"),
         };
-        if !said {
+        if !goes_on {
             return;
         }
     }
 }
 
 fn imap(mut stream: TcpStream, capabilities: &str) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     stream.write_all(b"* OK fake ready.\r\n").unwrap();
-    while let Some(line) = lines.next() {
+    for line in lines {
         let mut words = line.split(' ');
         let (tag, command) = (words.next().unwrap(), words.next().unwrap_or_default());
         let answer = match command {
@@ -59,7 +61,7 @@ fn imap(mut stream: TcpStream, capabilities: &str) {
             "LOGOUT" => format!("* BYE\r\n{tag} OK done\r\n"),
             _ => format!("{tag} BAD unknown command\r\n"),
         };
-        if stream.write_all(answer.as_bytes()).is_err() {
+        if stream.write_all(answer.as_bytes()).is_err() || command == "LOGOUT" {
             return;
         }
     }
@@ -119,7 +121,7 @@ fn good_backends_pass() {
     let told = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{told}{}", text(&output.stderr));
     for expected in
-        ["announces SIZE 1000, 8BITMIME", "takes client_identity = \"proxy-v2\"", DENIED, "IMAP4rev1", "0 to repair"]
+        ["announces SIZE 1000, 8BITMIME", "takes client_identity = \"proxy-v2\"", DENIED, "AUTH=PLAIN", "0 to repair"]
     {
         assert!(told.contains(expected), "{expected}: {told}");
     }

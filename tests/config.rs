@@ -3,6 +3,8 @@
 //! Every `tests/config/invalid/NAME.toml` stands beside `NAME.stderr`, what an administrator would read.
 //! `BLESS=1 cargo test --test config` writes them anew; look at the difference before you commit it.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test: a panic is how it fails
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

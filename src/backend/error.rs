@@ -65,7 +65,7 @@ pub enum ConnectError {
     },
     /// The EHLO answer has no XCLIENT, or XCLIENT without ADDR.
     #[error(
-        "backend {backend} does not announce XCLIENT with ADDR: add the address we connect from to \
+        "backend {backend} does not announce XCLIENT with ADDR; add the address we connect from to \
          smtpd_authorized_xclient_hosts of that service, or choose another client_identity"
     )]
     XclientNotAnnounced {
@@ -91,7 +91,7 @@ pub enum ConnectError {
     },
     /// The PROXY header was taken for a command.
     #[error(
-        "backend {backend} took the PROXY header of client_identity = \"{}\" for a command ({reply}): set \
+        "backend {backend} took the PROXY header of client_identity = \"{}\" for a command ({reply}); set \
          smtpd_upstream_proxy_protocol = haproxy for that service (Postfix ≥ 2.10; proxy-v2 needs ≥ 3.5) or haproxy = yes \
          for that inet_listener (Dovecot ≥ 2.2.19), or choose another client_identity",
         .identity.as_str()

@@ -42,7 +42,7 @@ async fn asked(talk: &mut Talk<'_>) -> Result<bool, ConnectError> {
 }
 
 /// Takes all lines up to the tagged one and shows each to `look`. Whether ID was OK, NO or BAD makes no difference.
-pub(super) async fn answer(
+async fn answer(
     talk: &mut Talk<'_>,
     tag: &str,
     step: &'static str,

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::config::{ClientIdentity, Deadlines, Listener};
 use crate::protocol::smtp::reply;
 
@@ -56,6 +58,26 @@ pub async fn probe(listener: &Listener, hostname: &str, deadlines: &Deadlines) -
     let own = look(listener, hostname, deadlines);
     let (seen, first, second, third) = tokio::join!(own, first, second, third);
     Probe { seen, takes: tried.into_iter().zip([first, second, third]).collect() }
+}
+
+/// Whether a listener's backend answers as its protocol demands; for SMTP, what it announces.
+///
+/// # Errors
+/// It cannot be reached, refuses the identity, or does not speak the protocol.
+pub(super) async fn greet(
+    listener: &Listener,
+    hostname: &str,
+    deadlines: &Deadlines,
+) -> Result<Vec<String>, ConnectError> {
+    if listener.service.takes_mail() {
+        return Ok(look(listener, hostname, deadlines).await?.announced);
+    }
+    let mut talk = Talk::dial(&listener.backend, deadlines.connect).await?;
+    introduce(&mut talk, listener.identity, &Stranger::new(listener, hostname).caller()).await?;
+    talk.allow(deadlines.greeting);
+    imap_greeting(&mut talk).await?;
+    talk.quit(b"sg4 LOGOUT\r\n").await;
+    Ok(Vec::new())
 }
 
 /// What a listener's backend shows through the listener's own identity.
@@ -122,27 +144,29 @@ async fn see_smtp(talk: &mut Talk<'_>, identity: ClientIdentity, hostname: &str)
     })
 }
 
-const TAG: &str = "sg3";
+const CAPABILITY: &[u8] = b"sg3 CAPABILITY\r\n";
+const DONE: &[u8] = b"sg3 OK";
+
+async fn imap_greeting(talk: &mut Talk<'_>) -> Result<Bytes, ConnectError> {
+    let greeting = talk.line("greeting").await?;
+    if greeting.starts_with(b"* OK") { Ok(greeting) } else { Err(talk.refused("greeting", &greeting)) }
+}
 
 async fn see_imap(talk: &mut Talk<'_>, identity: ClientIdentity) -> Result<Seen, ConnectError> {
-    let greeting = talk.line("greeting").await?;
-    if !greeting.starts_with(b"* OK") {
-        return Err(talk.refused("greeting", &greeting));
-    }
-    talk.send(format!("{TAG} CAPABILITY\r\n").as_bytes(), "answer to CAPABILITY").await?;
+    let greeting = imap_greeting(talk).await?;
+    talk.send(CAPABILITY, "answer to CAPABILITY").await?;
     let mut seen = Seen { greeting: quote(&greeting), ..Seen::default() };
-    let mut astray = None;
-    imap_id::answer(talk, TAG, "answer to CAPABILITY", |line| match imap_id::capabilities(line) {
-        Some(listed) => seen.announced = listed,
-        None if line.starts_with(b"* ") && !line.starts_with(b"* BAD") || line.starts_with(b"sg3 OK") => {}
-        None => astray = Some(quote(line)),
-    })
-    .await?;
-    match (astray, identity) {
-        (None, _) => Ok(seen),
-        (Some(reply), ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2) => {
-            Err(ConnectError::ProxyNotUnderstood { backend: talk.backend(), identity, reply })
+    loop {
+        let line = talk.line("answer to CAPABILITY").await?;
+        match imap_id::capabilities(&line) {
+            Some(listed) => seen.announced = listed,
+            None if line.starts_with(DONE) => return Ok(seen),
+            None if line.starts_with(b"* ") && !line.starts_with(b"* BAD") && !line.starts_with(b"* BYE") => {}
+            None if matches!(identity, ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2) => {
+                let reply = quote(&line);
+                return Err(ConnectError::ProxyNotUnderstood { backend: talk.backend(), identity, reply });
+            }
+            None => return Err(talk.refused("answer to CAPABILITY", &line)),
         }
-        (Some(reply), _) => Err(talk.refused("answer to CAPABILITY", reply.as_bytes())),
     }
 }

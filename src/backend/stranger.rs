@@ -48,6 +48,13 @@ impl<'a> Stranger<'a> {
         }
     }
 
+    /// The same, with a name that is verified as far as the backend is told.
+    pub fn named(mut self) -> Self {
+        let name = Lookup::Found("relay-test.example.com".into());
+        self.peer.names = ClientNames { reverse: name.clone(), verified: name };
+        self
+    }
+
     /// As the backend is told.
     pub fn caller(&self) -> Caller<'_> {
         Caller {

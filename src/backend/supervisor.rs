@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::health::{Health, State};
-use super::probe::look;
+use super::probe::greet;
 use super::self_test::{SelfTest, relay_self_test};
 use crate::config::{Deadlines, Listener};
 use crate::protocol::Learned;
@@ -30,9 +30,9 @@ pub async fn supervise(
     let mut said = None;
     loop {
         let before = health.state();
-        let outcome = match look(listener, hostname, deadlines).await {
-            Ok(seen) => {
-                learn(Learned { lines: seen.announced });
+        let outcome = match greet(listener, hostname, deadlines).await {
+            Ok(announced) => {
+                learn(Learned { lines: announced });
                 relay_self_test(listener, hostname, deadlines).await
             }
             Err(error) => SelfTest::Unreachable(error),

@@ -3,8 +3,9 @@
 use crate::facts::{Lookup, Peer};
 use crate::protocol::smtp::reply;
 
+use super::Caller;
 use super::error::{ConnectError, quote};
-use super::{Caller, Talk};
+use super::talk::{Reply, Talk};
 
 /// RFC 5321 §4.5.3.1.4: the longest command line, CRLF included.
 const COMMAND_LIMIT: usize = 512;
@@ -12,7 +13,7 @@ const COMMAND_LIMIT: usize = 512;
 const VERB: &str = "XCLIENT";
 const ANSWER: &str = "answer to XCLIENT";
 
-/// Asks what the backend takes and tells it who the client is. The 220 that answers stays: it is the greeting of the
+/// Asks what the backend takes and tells it who the client is. The answer stays: it is the greeting of the
 /// session that the backend begins anew for this client.
 pub(super) async fn introduce(talk: &mut Talk<'_>, caller: &Caller<'_>) -> Result<(), ConnectError> {
     let greeting = talk.reply("greeting").await?;
@@ -27,22 +28,30 @@ pub(super) async fn introduce(talk: &mut Talk<'_>, caller: &Caller<'_>) -> Resul
     let commands = commands(&announced, caller.peer);
     let Some((last, earlier)) = commands.split_last() else { return Ok(()) };
     for command in earlier {
-        ask(talk, command).await?;
-        talk.reply(ANSWER).await?;
-    }
-    ask(talk, last).await
-}
-
-/// Sends a command and looks at its answer, which stays where it is.
-async fn ask(talk: &mut Talk<'_>, command: &str) -> Result<(), ConnectError> {
-    talk.send(command.as_bytes(), ANSWER).await?;
-    match talk.peek_reply(ANSWER).await? {
-        220 => Ok(()),
-        _ => {
-            let reply = talk.reply(ANSWER).await?;
-            Err(ConnectError::XclientRefused { backend: talk.backend(), reply: quote(&reply.text) })
+        talk.send(command.as_bytes(), ANSWER).await?;
+        let answer = talk.reply(ANSWER).await?;
+        if answer.code != 220 {
+            return Err(refused(talk, &answer));
         }
     }
+    talk.send(last.as_bytes(), ANSWER).await?;
+    match talk.peek_reply(ANSWER).await? {
+        // With `smtpd_delay_reject = no` the rules for clients answer here, to this client: 450 or 554 (RFC 5321 §3.1)
+        // is its greeting then.
+        220 | 400..=420 | 422..=499 | 554 => Ok(()),
+        421 => {
+            let answer = talk.reply(ANSWER).await?;
+            Err(talk.refused(ANSWER, &answer.text))
+        }
+        _ => {
+            let answer = talk.reply(ANSWER).await?;
+            Err(refused(talk, &answer))
+        }
+    }
+}
+
+fn refused(talk: &Talk<'_>, answer: &Reply) -> ConnectError {
+    ConnectError::XclientRefused { backend: talk.backend(), reply: quote(&answer.text) }
 }
 
 /// The attributes that the backend announces to us, in upper case; none if it announces no XCLIENT.

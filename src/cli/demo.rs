@@ -1,10 +1,55 @@
-//! `sealgate demo`.
+//! `sealgate demo`: the gate in front of an embedded mail server, a round trip through it, then whatever you try.
 
 use std::process::ExitCode;
+
+use anyhow::Context;
+use sealgate::config::{Log, LogFormat, LogProgram, LogTarget};
+use sealgate::demo::account::HOSTNAME;
+use sealgate::demo::{Demo, render};
+use sealgate::session_log::SessionLog;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::DemoArgs;
 
 /// Runs the command.
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`sealgate demo` is not there yet ({args:?})")
+    let settings = Log { format: LogFormat::Text, to: LogTarget::Stderr, program: LogProgram::Sealgate };
+    let log = SessionLog::open(&settings, HOSTNAME)?;
+    log.init_tracing()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let shown = runtime.block_on(show(args, log.clone()));
+    runtime.shutdown_background(); // what did not end in its time is cut off
+    log.flush();
+    shown
+}
+
+async fn show(args: &DemoArgs, log: SessionLog) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let demo = Demo::start(args.port_base, log.clone()).await?;
+    let report = tokio::select! {
+        report = demo.round_trip() => report,
+        () = told(&mut terminate, &mut interrupt) => return Ok(ExitCode::FAILURE),
+    };
+    log.flush(); // so that the sessions stand above their table
+    if args.json {
+        anstream::println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        anstream::println!("{}", render::round_trip(&report));
+    }
+    if !args.once {
+        if !args.json {
+            anstream::println!("{}", render::commands(&demo.addresses()));
+        }
+        told(&mut terminate, &mut interrupt).await;
+    }
+    demo.shutdown(told(&mut terminate, &mut interrupt)).await;
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn told(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }

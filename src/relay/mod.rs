@@ -175,6 +175,8 @@ struct Relay<'a, C, B> {
     phase: Phase,
     wait: Wait,
     due: Instant,
+    /// When a login must be done, whatever else is waited for in between.
+    login_due: Option<Instant>,
     stopping: bool,
     ending: Option<Reason>,
     bytes_in: u64,
@@ -220,6 +222,7 @@ where
             phase: Phase::Judging,
             wait,
             due: Instant::now() + allowed(wait),
+            login_due: (wait == Wait::Login).then(|| Instant::now() + allowed(wait)),
             stopping: false,
             ending: None,
             bytes_out: 0,
@@ -261,7 +264,10 @@ where
         }
         let Some(dialogue) = &self.dialogue else { return };
         let wait = dialogue.waiting_for();
-        if wait != self.wait || (progress && wait != Wait::Login) {
+        if wait == Wait::Login {
+            self.wait = wait;
+            self.due = *self.login_due.get_or_insert_with(|| Instant::now() + (self.allowed)(wait));
+        } else if progress || wait != self.wait {
             self.wait = wait;
             self.due = Instant::now() + (self.allowed)(wait);
         }

@@ -103,7 +103,7 @@ impl Lines {
         let after = record.commands.last().map_or("CONNECT".to_owned(), |command| command.name.to_ascii_uppercase());
         match record.outcome {
             Outcome::Timeout => self.smtpd(Level::Info, format!("timeout after {after} from {client}")),
-            Outcome::ClientError | Outcome::Policy if failed => {
+            Outcome::ClientError | Outcome::Policy if failed || went_away(record) => {
                 self.smtpd(Level::Info, format!("lost connection after {after} from {client}"));
             }
             Outcome::ClientError | Outcome::Policy => {
@@ -119,13 +119,17 @@ impl Lines {
 
     /// Postfix says why in a line of its own, and what was offered is more than it ever says.
     fn handshake_failed(&mut self, record: &Record, client: &str) {
-        let Some(offered) = offered(record) else {
-            let why = if record.outcome == Outcome::Timeout { "Connection timed out" } else { "lost connection" };
-            self.smtpd(Level::Info, format!("SSL_accept error from {client}: {why}"));
-            return;
+        let known = match record.outcome {
+            Outcome::Timeout => Some("Connection timed out"),
+            _ if went_away(record) => Some("lost connection"),
+            _ => None,
         };
-        self.smtpd(Level::Info, format!("SSL_accept error from {client}: -1"));
-        self.warning(&format!("TLS library problem: {}: {offered}", record.reason));
+        self.smtpd(Level::Info, format!("SSL_accept error from {client}: {}", known.unwrap_or("-1")));
+        match offered(record) {
+            Some(offered) => self.warning(&format!("TLS library problem: {}: {offered}", record.reason)),
+            None if known.is_none() => self.warning(&format!("TLS library problem: {}", record.reason)),
+            None => {}
+        }
     }
 
     fn imap_login(&mut self, record: &Record) {
@@ -168,8 +172,8 @@ impl Lines {
             Outcome::Ok if record.commands.last().is_some_and(|command| command.name == "logout") => {
                 "Aborted login by logging out"
             }
-            Outcome::Ok | Outcome::ClientError if record.auth_failures > 0 => "Connection closed",
             Outcome::Ok => "Connection closed",
+            Outcome::ClientError if went_away(record) => "Connection closed",
             Outcome::Timeout => "Inactivity",
             Outcome::Shutdown => "Shutting down",
             Outcome::ClientError | Outcome::Policy | Outcome::BackendError => record.reason,
@@ -208,16 +212,21 @@ fn protocol_and_cipher(tls: &TlsFacts) -> String {
     format!("{} with cipher {suite} ({bits}/{bits} bits)", tls.version.as_str())
 }
 
-/// Whether the session ended in its handshake: a ClientHello led nowhere, or none came where one was due, that is behind
-/// STARTTLS or, on a service with TLS from the first octet, at once.
+/// Whether the session ended in its handshake: a ClientHello led nowhere, or something else came in its place.
 fn handshake_failed(record: &Record) -> bool {
-    let due = || {
-        let starttls = record.commands.last().is_some_and(|command| command.name == "starttls");
-        // RFC 8314 §7: the names of the services with implicit TLS.
-        let implicit = matches!(record.service, "submissions" | "imaps");
-        (starttls || implicit) && matches!(record.outcome, Outcome::ClientError | Outcome::Timeout)
-    };
-    record.tls.is_none() && (record.offered.is_some() || due())
+    let reason = record.reason;
+    record.tls.is_none()
+        && (record.offered.is_some()
+            || reason.starts_with("not TLS:")
+            || ["ClientHello", "handshake"].iter().any(|word| reason.contains(word)))
+}
+
+/// Whether the client just went away, which Postfix and Dovecot always say in the same words.
+fn went_away(record: &Record) -> bool {
+    record.outcome == Outcome::ClientError
+        && ["connection lost", "without close_notify", "client closed"]
+            .iter()
+            .any(|words| record.reason.contains(words))
 }
 
 fn offered(record: &Record) -> Option<String> {

@@ -223,7 +223,11 @@ fn postfix_lines_say_how_a_session_broke_off() {
     let ended = |outcome, reason| Record { outcome, reason, ..record("smtp") };
     let cases = [
         (Outcome::Timeout, "no command in time", Some("timeout after QUIT from unknown[203.0.113.5]")),
-        (Outcome::ClientError, "lost connection", Some("lost connection after QUIT from unknown[203.0.113.5]")),
+        (
+            Outcome::ClientError,
+            "client ended without close_notify",
+            Some("lost connection after QUIT from unknown[203.0.113.5]"),
+        ),
         (Outcome::Policy, "too many errors", Some("too many errors after QUIT from unknown[203.0.113.5]")),
         (
             Outcome::BackendError,
@@ -253,7 +257,13 @@ fn postfix_lines_of_a_failed_handshake() {
             "postfix/smtpd[4711]: disconnect from unknown[203.0.113.5] ehlo=1 starttls=0/1 commands=1/2",
         ]
     );
-    let silent = Record { offered: None, outcome: Outcome::Timeout, ..failed_handshake("submissions") };
+    let other = |outcome, reason| Record { offered: None, outcome, reason, ..failed_handshake("submissions") };
+    let lines = postfix(Stage::Ended, &other(Outcome::ClientError, "not TLS: HTTP request"));
+    assert!(lines[1].ends_with(": warning: TLS library problem: not TLS: HTTP request"), "{lines:?}");
+    let lines = postfix(Stage::Ended, &other(Outcome::ClientError, "client closed during handshake"));
+    assert!(lines[0].ends_with(": SSL_accept error from unknown[203.0.113.5]: lost connection"), "{lines:?}");
+    assert_eq!(lines.len(), 3);
+    let silent = other(Outcome::Timeout, "no ClientHello in time");
     assert_eq!(
         postfix(Stage::Ended, &silent),
         [

@@ -11,6 +11,8 @@ mod attacks;
 #[cfg(test)]
 mod backends;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod imap;

@@ -1,5 +1,13 @@
 //! What a backend is told about a client, octet by octet: scripted backends on loopback, no real servers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy's allowance for tests does not reach their helpers"
+)]
+
 mod dns;
 mod imap_id;
 mod probe;

@@ -70,6 +70,21 @@ async fn a_backend_shows_what_it_announces_and_takes() {
 }
 
 #[tokio::test]
+async fn a_backend_that_refuses_to_talk_shows_that() {
+    let closed = |greeting: &str| Rules {
+        proxy: false,
+        greeting: greeting.into(),
+        answer: Box::new(|_| Some("250 yes to all\r\n".into())),
+    };
+    for (service, greeting) in [("smtp", "554 not you\r\n"), ("imap", "* BYE not you\r\n")] {
+        let server = Server::start(closed(greeting)).await;
+        let seen = look(service, &server, ClientIdentity::None).await;
+        let error = seen.seen.unwrap_err().to_string();
+        assert!(error.contains(&format!("its greeting was {}", greeting.trim_end())), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_imap_backend_shows_its_capabilities() {
     let with_id = imap(false, true).await;
     let seen = look("imaps", &with_id, ImapId).await;

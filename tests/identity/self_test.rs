@@ -115,6 +115,24 @@ async fn a_doubt_opens_with_a_warning_and_a_denial_in_4xx_is_a_denial() {
 }
 
 #[tokio::test]
+async fn a_rule_against_clients_without_a_name_does_not_hide_the_relay_rule() {
+    for (behind, opens) in [("250 2.1.5 Ok\r\n", false), ("554 5.7.1 Relay access denied\r\n", true)] {
+        let named = std::sync::atomic::AtomicBool::new(false);
+        let server = server(false, move |line| {
+            if line.starts_with("XCLIENT") {
+                let name = " NAME=relay-test.example.com REVERSE_NAME=relay-test.example.com ADDR=192.0.2.1";
+                named.store(line.ends_with(name), std::sync::atomic::Ordering::SeqCst);
+            }
+            let unknown = !named.load(std::sync::atomic::Ordering::SeqCst);
+            smtp(line, if unknown { "450 4.7.25 cannot find your hostname\r\n" } else { behind })
+        });
+        let verdict = test(&server.await, ClientIdentity::Xclient).await;
+        assert_eq!(verdict.may_open(), opens, "{verdict}");
+        assert!(!matches!(verdict, SelfTest::Deferred { .. }), "{verdict}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_before_rcpt_counts() {
     let auth_first = server(false, |line| match line.starts_with("MAIL") {
         true => Some("530 5.7.0 Authentication required\r\n".into()),

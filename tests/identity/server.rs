@@ -7,14 +7,17 @@ use sealgate::config::BackendAddr;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+/// What it says to a line; nothing is the end.
+pub type Answer = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What it is like.
 pub struct Rules {
     /// Whether it waits for a PROXY header first; or else it takes one for commands.
     pub proxy: bool,
     /// What it says first.
     pub greeting: String,
-    /// What it says to a line; nothing is the end.
-    pub answer: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    /// What it says to each line.
+    pub answer: Answer,
 }
 
 /// A running server; it ends with the test.

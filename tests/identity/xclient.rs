@@ -29,6 +29,19 @@ async fn the_greeting_after_xclient_is_left_for_the_dialogue() {
 }
 
 #[tokio::test]
+async fn a_rule_that_refuses_the_client_itself_answers_the_client() {
+    for again in ["450 4.7.25 cannot find your hostname\r\n", "554 5.7.1 Client host rejected\r\n"] {
+        let script = [say(GREETING), hear(EHLO), say(POSTFIX_2_6), hear(COMMAND), say(again), Turn::HearEnd];
+        let backend = Scripted::tcp(&script, 7).await;
+        let listener = listener("smtp", backend.address.clone(), Xclient);
+        let connected = dial(&listener, &client("203.0.113.5:40000"), None, PATIENCE).await.unwrap();
+        assert_eq!(connected.input, again.as_bytes());
+        drop(connected);
+        backend.done().await;
+    }
+}
+
+#[tokio::test]
 async fn long_names_take_two_commands_and_the_first_220_is_swallowed() {
     let name = "a".repeat(61) + "." + &"b".repeat(61) + "." + &"c".repeat(61) + "." + &"d".repeat(61);
     let mut peer = client("[2001:db8::5]:40000");
@@ -50,6 +63,13 @@ async fn long_names_take_two_commands_and_the_first_220_is_swallowed() {
     assert_eq!(connected.input, &b"220 second\r\n"[..]);
     drop(connected);
     backend.done().await;
+
+    let script = [&script[..4], &[say("550 5.7.0 no right\r\n"), Turn::HearEnd]].concat();
+    let backend = Scripted::tcp(&script, 1_000).await;
+    let listener = super::listener("smtp", backend.address.clone(), Xclient);
+    let error = dial(&listener, &peer, None, PATIENCE).await.unwrap_err();
+    assert!(error.to_string().contains("refused XCLIENT: 550 5.7.0 no right"), "{error}");
+    backend.done().await;
 }
 
 #[tokio::test]
@@ -60,6 +80,11 @@ async fn a_backend_that_does_not_take_the_identity_is_not_used() {
             &[say(GREETING), hear(EHLO), say(POSTFIX_2_6), hear(COMMAND), say("550 5.7.0 no right\r\n")],
             "refused XCLIENT: 550 5.7.0 no right; add the address we connect from to smtpd_authorized_xclient_hosts",
             refused,
+        ),
+        (
+            &[say(GREETING), hear(EHLO), say(POSTFIX_2_6), hear(COMMAND), say("421 4.3.2 busy\r\n")],
+            "its answer to XCLIENT was 421 4.3.2 busy",
+            "backend refused the connection",
         ),
         (
             &[say(GREETING), hear(EHLO), say(POSTFIX_2_6), hear(COMMAND), say("250 what?\r\n")],

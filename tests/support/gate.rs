@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, LazyLock};
 
 use rustls::ClientConfig;
@@ -93,12 +94,23 @@ impl Setup {
         gate
     }
 
+    /// What `sealgate check` says of it.
+    pub fn check(self, arguments: &[&str]) -> Output {
+        let config = self.write(&warden::directory("check"));
+        let mut check = Command::new(env!("CARGO_BIN_EXE_sealgate"));
+        check.args(["check", "--config"]).arg(config).args(arguments).output().expect("the check runs")
+    }
+
+    fn write(&self, dir: &Path) -> PathBuf {
+        let config = dir.join("sealgate.toml");
+        std::fs::write(&config, [&*self.head, &self.tables, &self.listeners].join("\n")).expect("a file");
+        config
+    }
+
     /// Starts the binary.
     pub fn start_unready(self) -> Gate {
         let dir = warden::directory("sealgate");
-        let config = dir.join("sealgate.toml");
-        let text = [self.head, self.tables, self.listeners].join("\n");
-        std::fs::write(&config, text).expect("a file");
+        let config = self.write(&dir);
         let stderr = dir.join("stderr");
         let server = Server::start(
             "sealgate",

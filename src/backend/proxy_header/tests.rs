@@ -153,6 +153,23 @@ fn a_header_never_outgrows_what_postfix_peeks() {
     assert_eq!(kinds(16, 16, 129), (false, true, true), "PP2_TYPE_UNIQUE_ID has up to 128 octets");
 }
 
+#[test]
+fn a_header_of_536_octets_is_still_whole() {
+    let longest = (0..500).map(|common_name| {
+        let tls = TlsFacts {
+            client_certificate: ClientCertificate::Presented {
+                common_name: "c".repeat(common_name),
+                issuer: String::new(),
+                verified: true,
+            },
+            ..tls()
+        };
+        header(&peer("203.0.113.5:40000", "192.0.2.10:993"), Some(&tls), "3x7Kq9")
+    });
+    let longest = longest.filter(|header| find(header, 0x05).is_some()).map(|header| header.len()).max();
+    assert_eq!(longest, Some(536));
+}
+
 /// The value of a header's field.
 fn find(header: &[u8], kind: u8) -> Option<Vec<u8>> {
     let addresses = if header[13] == 0x11 { 12 } else { 36 };

@@ -16,7 +16,8 @@ use bytes::{Bytes, BytesMut};
 use super::account;
 use super::mailbox::{Flags, Mailbox};
 use super::wire::{Client, Heard, Server, Stream, Wire};
-use parse::{Bad, Parser, announced_literal, matches};
+pub(super) use parse::announced_literal;
+use parse::{Bad, Parser, matches};
 use selected::View;
 
 /// What is announced; RFC 7888, RFC 4959, RFC 2971, RFC 2177.

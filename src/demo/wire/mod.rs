@@ -163,6 +163,14 @@ impl<S: Stream> Wire<S> {
         self.stream.shutdown().await
     }
 
+    /// Gives the stream back, for TLS.
+    ///
+    /// # Errors
+    /// If something was read that nobody understood yet: it would be taken for something said inside TLS.
+    pub fn into_stream(self) -> io::Result<S> {
+        if self.input.is_empty() { Ok(self.stream) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
     /// Waits for more input; `false` at its end. May be cancelled without loss.
     async fn fill(&mut self) -> io::Result<bool> {
         self.flush().await?;

@@ -12,8 +12,8 @@ use super::{Refusal, limits, reasons};
 pub(super) struct Head<'a> {
     pub(super) tag: &'a [u8],
     pub(super) verb: &'a [u8],
-    /// What follows the verb and its space; empty, too, when nothing does.
-    pub(super) arguments: &'a [u8],
+    /// What follows the verb's space, if there is one.
+    pub(super) arguments: Option<&'a [u8]>,
 }
 
 /// A line that is no command; with the tag, if it has one, so that the answer can bear it.
@@ -33,7 +33,15 @@ pub(super) fn head(line: &[u8]) -> Result<Head<'_>, Untold<'_>> {
     if verb.is_empty() || !verb.iter().all(|octet| is_atom_char(*octet)) {
         return Err(Untold { tag: Some(tag) });
     }
-    Ok(Head { tag, verb, arguments: arguments.unwrap_or_default() })
+    Ok(Head { tag, verb, arguments })
+}
+
+/// What can be told of a line that is refused whatever it says: its tag, and its command's name for the log.
+pub(super) fn told(line: &[u8]) -> (Option<&[u8]>, &'static str) {
+    match head(line) {
+        Ok(head) => (Some(head.tag), name(head.verb)),
+        Err(untold) => (untold.tag, "unknown"),
+    }
 }
 
 /// The octets before the first space, and those behind it if there is one.
@@ -247,9 +255,9 @@ mod tests {
     fn rfc9051_2_2_1_a_command_is_a_tag_and_a_verb() {
         let whole = |tag, verb, arguments| Ok(Head { tag, verb, arguments });
         let cases: &[(&[u8], Result<Head<'_>, Untold<'_>>)] = &[
-            (b"a NOOP", whole(b"a", b"NOOP", b"")),
-            (b"A.1] login x y", whole(b"A.1]", b"login", b"x y")),
-            (b"a NOOP ", whole(b"a", b"NOOP", b"")),
+            (b"a NOOP", whole(b"a", b"NOOP", None)),
+            (b"A.1] login x y", whole(b"A.1]", b"login", Some(&b"x y"[..]))),
+            (b"a NOOP ", whole(b"a", b"NOOP", Some(b""))),
             (b"", Err(Untold { tag: None })),
             (b" NOOP", Err(Untold { tag: None })),
             (b"a", Err(Untold { tag: Some(b"a") })),

@@ -16,13 +16,9 @@ pub(super) fn is_http(line: &[u8]) -> bool {
     METHODS.contains(&method) && (target.starts_with(b"/") || target.starts_with(b"*") || target.contains(&b':'))
 }
 
-/// Whether the input begins with a TLS handshake record (RFC 8446 §5.1); None when it takes one more octet to know.
-pub(super) fn is_tls(input: &[u8]) -> Option<bool> {
-    match input {
-        [0x16] => None,
-        [0x16, 0x03, ..] => Some(true),
-        _ => Some(false),
-    }
+/// Whether the input begins with a TLS handshake record (RFC 8446 §5.1).
+pub(super) fn is_tls(input: &[u8]) -> bool {
+    input.starts_with(b"\x16\x03")
 }
 
 #[cfg(test)]
@@ -40,9 +36,7 @@ mod tests {
         for line in imap {
             assert!(!is_http(line), "{:?}", String::from_utf8_lossy(line));
         }
-        assert_eq!(is_tls(b"\x16\x03\x01"), Some(true));
-        assert_eq!(is_tls(b"\x16"), None);
-        assert_eq!(is_tls(b"\x16a"), Some(false));
-        assert_eq!(is_tls(b"a"), Some(false));
+        assert!(is_tls(b"\x16\x03\x01"));
+        assert!(!is_tls(b"\x16a"));
     }
 }

@@ -48,7 +48,10 @@ impl Cleartext {
     fn command(&mut self, line: &[u8], to_client: &mut BytesMut, events: &mut Vec<Event>) -> Result<Next, Violation> {
         let head = match command::head(line) {
             Ok(head) => head,
-            Err(untold) => return self.refuse(line, untold.tag, reasons::NO_COMMAND, to_client, events),
+            Err(untold) => {
+                events.push(Event::Command { name: "unknown", ok: false });
+                return self.refuse(line, untold.tag, reasons::NO_COMMAND, to_client, events);
+            }
         };
         let name = command::name(head.verb);
         let refusal = refusal(name, &head, line);
@@ -90,9 +93,9 @@ fn refusal(name: &str, head: &Head<'_>, line: &[u8]) -> Option<Refusal> {
         Ok(None) => {}
     }
     match name {
-        "id" => id::without_private_fields(head.arguments).is_none().then_some(reasons::ID_LIST),
+        "id" => id::without_private_fields(head.arguments.unwrap_or_default()).is_none().then_some(reasons::ID_LIST),
         // A space is the beginning of arguments, even if nothing follows it.
-        "starttls" | "capability" | "noop" | "logout" => (!line.ends_with(head.verb)).then_some(reasons::ARGUMENTS),
+        "starttls" | "capability" | "noop" | "logout" => head.arguments.is_some().then_some(reasons::ARGUMENTS),
         _ => Some(reasons::COMMAND_IN_CLEARTEXT),
     }
 }
@@ -119,11 +122,9 @@ impl Preamble for Cleartext {
             let next = self.refuse(end, tag.as_deref(), reasons::LONG_LINE, to_client, events)?;
             return Ok(Heard { consumed, next });
         }
-        match foreign::is_tls(input) {
-            None => return more(0),
+        if foreign::is_tls(input) {
             // A client in the middle of a handshake would not read a BYE.
-            Some(true) => return Err(Violation { reason: foreign::TLS, reply: bytes::Bytes::new() }),
-            Some(false) => {}
+            return Err(Violation { reason: foreign::TLS, reply: bytes::Bytes::new() });
         }
         let (consumed, whole) = match first_line(input, limits::LINE) {
             Line::Partial => return more(0),
@@ -135,16 +136,18 @@ impl Preamble for Cleartext {
         if foreign::is_http(line) {
             return Err(violation(foreign::HTTP, "This is an IMAP server"));
         }
-        let tag = || command::head(line.trim_ascii_end()).map_or_else(|untold| untold.tag, |head| Some(head.tag));
-        let next = if whole {
-            self.command(line.strip_suffix(b"\r\n").unwrap_or(line), to_client, events)?
-        } else if line.ends_with(b"\n") {
-            self.refuse(line, tag(), reasons::NEWLINE, to_client, events)?
-        } else {
-            self.overlong = Some((Overlong::default(), tag().map(Into::into)));
-            return self.receive(input, to_client, events);
-        };
-        Ok(Heard { consumed, next })
+        if whole {
+            let next = self.command(line.strip_suffix(b"\r\n").unwrap_or(line), to_client, events)?;
+            return Ok(Heard { consumed, next });
+        }
+        let (tag, name) = command::told(line.trim_ascii_end());
+        events.push(Event::Command { name, ok: false });
+        if line.ends_with(b"\n") {
+            let next = self.refuse(line, tag, reasons::NEWLINE, to_client, events)?;
+            return Ok(Heard { consumed, next });
+        }
+        self.overlong = Some((Overlong::default(), tag.map(Into::into)));
+        self.receive(input, to_client, events)
     }
 
     fn farewell(&mut self, why: Farewell, to_client: &mut BytesMut) {

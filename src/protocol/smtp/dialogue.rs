@@ -9,8 +9,6 @@ mod client;
 mod content;
 mod pending;
 
-use std::time::SystemTime;
-
 use bytes::{BufMut, Bytes};
 
 use self::content::{Chunk, Content};
@@ -276,11 +274,6 @@ impl Dialogue for SmtpDialogue {
             },
         }
     }
-}
-
-/// Content that has just been asked for: `at` is the time of the backend's 354.
-fn awaited_content(at: SystemTime) -> State {
-    State::Content(Content::new(at))
 }
 
 #[cfg(test)]

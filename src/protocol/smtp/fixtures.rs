@@ -10,7 +10,7 @@ use crate::facts::{
     TlsFacts, TlsVersion,
 };
 use crate::protocol::{
-    Context, Ended, Event, INPUT_LIMIT, Learned, Opening, Out, Protocol, Rules, Service, Side, Verdict, Wait,
+    Context, Dialogue, Ended, Event, INPUT_LIMIT, Learned, Opening, Out, Protocol, Rules, Service, Side, Verdict, Wait,
 };
 
 /// Sat, 21 Nov 2026 20:36:00 UTC.
@@ -112,15 +112,27 @@ pub enum Cut {
     At(usize),
 }
 
-struct Driver {
-    dialogue: Box<dyn crate::protocol::Dialogue>,
+/// A driver that keeps the contract to the letter.
+pub struct Driver {
+    dialogue: Box<dyn Dialogue>,
     input: [Vec<u8>; 2],
     held: [bool; 2],
     out: Out,
-    seen: Seen,
+    pub seen: Seen,
 }
 
 impl Driver {
+    pub fn new(context: &Context, opening: Option<&Opening>) -> Self {
+        let (to_client, to_backend, events) = (Vec::new(), Vec::new(), Vec::new());
+        Self {
+            dialogue: Smtp.dialogue(context, opening.cloned()),
+            input: [Vec::new(), Vec::new()],
+            held: [false; 2],
+            out: Out { now: at(), ..Out::default() },
+            seen: Seen { to_client, to_backend, events, cut: false, end: End::Open(Wait::Greeting) },
+        }
+    }
+
     fn over(&self) -> bool {
         !matches!(self.seen.end, End::Open(_))
     }
@@ -184,7 +196,7 @@ impl Driver {
         }
     }
 
-    fn step(&mut self, step: &Step) {
+    pub fn step(&mut self, step: &Step) {
         match step {
             Step::C(octets) => {
                 self.input[0].extend(octets);
@@ -216,19 +228,7 @@ impl Driver {
 }
 
 pub fn run(context: &Context, opening: Option<&Opening>, steps: &[Step], cut: Cut) -> Seen {
-    let mut driver = Driver {
-        dialogue: Smtp.dialogue(context, opening.cloned()),
-        input: [Vec::new(), Vec::new()],
-        held: [false; 2],
-        out: Out { now: at(), ..Out::default() },
-        seen: Seen {
-            to_client: Vec::new(),
-            to_backend: Vec::new(),
-            events: Vec::new(),
-            cut: false,
-            end: End::Open(Wait::Greeting),
-        },
-    };
+    let mut driver = Driver::new(context, opening);
     let mut before = 0;
     for step in steps {
         let (octets, wrap): (&[u8], fn(Vec<u8>) -> Step) = match step {
@@ -265,7 +265,7 @@ pub fn run(context: &Context, opening: Option<&Opening>, steps: &[Step], cut: Cu
 pub fn run_cut(context: &Context, opening: Option<&Opening>, steps: &[Step]) -> Seen {
     let whole = run(context, opening, steps, Cut::Never);
     let total: usize = steps.iter().map(|step| if let Step::C(o) | Step::B(o) = step { o.len() } else { 0 }).sum();
-    let cuts = (1..=40).map(Cut::Every).chain((1..total.min(2000)).map(Cut::At));
+    let cuts = (1..=40).map(Cut::Every).chain((1..total.min(600)).map(Cut::At));
     for cut in cuts {
         let seen = run(context, opening, steps, cut);
         assert_eq!(seen.client(), whole.client(), "{cut:?} {steps:?}");

@@ -3,6 +3,9 @@
 //! [`preamble`] speaks before STARTTLS, [`dialogue`] judges client and backend after it; the other modules are what they
 //! judge with. Nothing here does I/O.
 
+// The tables of the tests: their first row says what the columns are.
+#![cfg_attr(test, allow(clippy::type_complexity))]
+
 mod body;
 mod capabilities;
 mod command;

@@ -50,10 +50,9 @@ impl BeforeLogin {
         }
         self.heard = true;
         let command = match (problem, command::head(text)) {
-            (Some(problem), Ok(Head { tag, .. })) => Err((Some(tag), problem)),
-            (Some(problem), Err(untold)) => Err((untold.tag, problem)),
-            (None, Err(untold)) => Err((untold.tag, reasons::NO_COMMAND)),
-            (None, Ok(head)) => judge(&head, text).map_err(|refusal| (Some(head.tag), refusal)),
+            (Some(problem), _) => Err(problem),
+            (None, Err(_)) => Err(reasons::NO_COMMAND),
+            (None, Ok(head)) => judge(&head, text),
         };
         // Answers of our own, and commands whose answer decides what follows, wait for the answers before them.
         let stands_alone = command.as_ref().map_or(true, Command::stands_alone);
@@ -65,15 +64,19 @@ impl BeforeLogin {
             return Ok(Verdict::Hold);
         }
         match command {
-            Err((tag, _)) if problem == Some(reasons::LONG_LINE) => {
+            Err(refusal) => {
+                let (tag, name) = command::told(text);
+                out.events.push(Event::Command { name, ok: false });
+                if refusal != reasons::LONG_LINE {
+                    return self.refuse(octets, text, tag, refusal, out);
+                }
                 self.turn = Turn::Overlong(Box::new((Overlong::default(), tag.map(Into::into))));
                 self.overlong(input, out)
             }
-            Err((tag, refusal)) => self.refuse(octets, text, tag, refusal, out),
             Ok(command) if command.name == "id" => {
                 self.scan = command.scan;
                 self.turn = Turn::Id(Box::new(Id::new(command.head.tag)));
-                self.id_piece(octets, command.head.arguments, command.literal, out)
+                self.id_piece(octets, command.head.arguments.unwrap_or_default(), command.literal, out)
             }
             Ok(command) => {
                 self.login = login(&command).map(Box::new);
@@ -229,7 +232,9 @@ fn judge<'a>(head: &Head<'a>, line: &[u8]) -> Result<Command<'a>, Refusal> {
         "starttls" => return Err(reasons::STARTTLS_IN_TLS),
         // RFC 4978 §3: in the authenticated state. Before it, the login itself would be hidden from us.
         "compress" => return Err(reasons::COMPRESS_TOO_EARLY),
-        "authenticate" if literal.is_some() || head.arguments.is_empty() => return Err(reasons::MECHANISM),
+        "authenticate" if literal.is_some() || head.arguments.is_none_or(<[u8]>::is_empty) => {
+            return Err(reasons::MECHANISM);
+        }
         // Its own limit stands where it is collected.
         "id" => {}
         _ if literal.is_some_and(|literal| is_too_large(&literal)) => return Err(reasons::LARGE_LITERAL),
@@ -240,7 +245,7 @@ fn judge<'a>(head: &Head<'a>, line: &[u8]) -> Result<Command<'a>, Refusal> {
 
 /// What the log will say if the command is a login.
 fn login(command: &Command<'_>) -> Option<Login> {
-    let arguments = command.head.arguments;
+    let arguments = command.head.arguments.unwrap_or_default();
     match command.name {
         // As Dovecot's log calls it: the password comes in the clear, inside TLS.
         "login" => {

@@ -4,7 +4,7 @@ use super::super::command::{Literal, LiteralKind};
 use super::super::{Refusal, id, limits, reasons};
 use super::client::further_line;
 use super::{BeforeLogin, Pending, Turn};
-use crate::protocol::{Out, Verdict, Violation};
+use crate::protocol::{Event, Out, Verdict, Violation};
 
 /// An ID command on its way to being whole.
 pub(super) struct Id {
@@ -73,6 +73,7 @@ impl BeforeLogin {
     }
 
     fn refuse_id(&mut self, octets: usize, line: &[u8], refusal: Refusal, out: &mut Out) -> Result<Verdict, Violation> {
+        out.events.push(Event::Command { name: "id", ok: false });
         let tag = if let Turn::Id(id) = &mut self.turn { Some(std::mem::take(&mut id.tag)) } else { None };
         self.refuse(octets, line, tag.as_deref(), refusal, out)
     }

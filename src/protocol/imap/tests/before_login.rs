@@ -249,6 +249,8 @@ fn refused_commands_never_reach_the_backend() {
     for (command, answer) in cases {
         let seen = greeted(&[c(command), c("n NOOP\r\n")]);
         assert_eq!((seen.to_client.as_str(), seen.to_backend.as_str()), (*answer, "n NOOP\r\n"), "{command:?}");
+        let counted = |event: &&Event| matches!(event, Event::Command { ok: false, .. } | Event::Refused(_));
+        assert_eq!(seen.events.iter().filter(counted).count(), 2, "{command:?}");
     }
 }
 

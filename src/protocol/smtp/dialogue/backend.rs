@@ -1,9 +1,10 @@
 //! The backend's replies.
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 
+use super::content::Content;
 use super::pending::Pending;
-use super::{Greeting, SmtpDialogue, State, Transaction, awaited_content};
+use super::{Greeting, SmtpDialogue, State, Transaction};
 use crate::facts::Reason;
 use crate::protocol::smtp::capabilities::{self, Auth};
 use crate::protocol::smtp::command::{self, Verb};
@@ -29,6 +30,10 @@ impl SmtpDialogue {
         }
         if reply.code == 421 {
             // RFC 5321 §3.8: it may answer anything, and nothing follows it.
+            if let Some(message @ (Pending::EndOfData | Pending::Bdat { last: true })) = self.queue.front() {
+                out.events.push(Event::Command { name: message.name(), ok: false });
+                out.events.push(Event::Message { accepted: false });
+            }
             return self.last_word(reply, reasons::BACKEND_CLOSING, out);
         }
         match self.queue.pop() {
@@ -87,7 +92,7 @@ impl SmtpDialogue {
     }
 
     /// Takes note of an accepted hello; for EHLO, the reply as the client may see it.
-    fn greeted(&mut self, hello: Hello, whole: &[u8], out: &mut Out) -> Option<bytes::BytesMut> {
+    fn greeted(&mut self, hello: Hello, whole: &[u8], out: &mut Out) -> Option<BytesMut> {
         // RFC 5321 §4.1.4: a hello also resets the transaction.
         self.transaction = Transaction::default();
         let extended = hello.extended;
@@ -133,12 +138,13 @@ impl SmtpDialogue {
             Pending::Mail { utf8 } if ok => self.transaction = Transaction { utf8, ..Transaction::default() },
             Pending::Rcpt(recipient) if ok => {
                 self.transaction.accepted = self.transaction.accepted.saturating_add(1);
-                // Of several none is told.
-                self.transaction.recipient = if self.transaction.accepted == 1 { recipient } else { Box::default() };
+                if self.transaction.accepted == 1 {
+                    self.transaction.recipient = recipient;
+                }
             }
             Pending::Data if goes_on => {
                 self.behind_data = false;
-                self.state = awaited_content(out.now);
+                self.state = State::Content(Content::new(out.now));
             }
             Pending::EndOfData => {
                 out.events.push(Event::Message { accepted: ok });

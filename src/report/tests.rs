@@ -1,0 +1,92 @@
+use std::fmt::Write as _;
+use std::io::Cursor;
+
+use super::*;
+
+fn summary(log: &str) -> Summary {
+    let mut report = Report::new("2026-11-22T12:00:00+00:00[UTC]".parse().unwrap());
+    report.read(Cursor::new(log)).unwrap();
+    report.summary()
+}
+
+#[test]
+fn a_line_without_end_costs_no_memory() {
+    let mut input = Cursor::new(["x".repeat(LINE_LIMIT * 3), "y".to_owned()].join("\n"));
+    let mut line = Vec::new();
+    assert!(read_line(&mut input, &mut line).unwrap());
+    assert_eq!(line.len(), LINE_LIMIT);
+    line.clear();
+    assert!(read_line(&mut input, &mut line).unwrap());
+    assert_eq!(line, b"y");
+    assert!(!read_line(&mut input, &mut line).unwrap());
+}
+
+#[test]
+fn lines_are_whole_whatever_a_read_returns() {
+    let log = "postfix/smtpd[1]: Anonymous TLS connection established from a[192.0.2.1]: TLSv1.2 with cipher AES256-SHA (256/256 bits)\n\n\
+               event=ended service=smtp client=192.0.2.2 outcome=policy reason=no\nlast";
+    let whole = summary(log);
+    assert_eq!((whole.lines, whole.tls_sessions, whole.failures.len()), (4, 1, 1));
+    for size in 1..60 {
+        let mut report = Report::new("2026-11-22T12:00:00+00:00[UTC]".parse().unwrap());
+        report.read(io::BufReader::with_capacity(size, log.as_bytes())).unwrap();
+        assert_eq!(report.summary(), whole, "read {size} octets at a time");
+    }
+}
+
+#[test]
+fn clients_beyond_the_limit_are_counted_together() {
+    let mut log = String::new();
+    for n in 0..CLIENTS + 7 {
+        let client = std::net::Ipv6Addr::from(n as u128);
+        writeln!(log, "event=secured service=smtp client={client} tls_version=TLSv1.2 cipher=AES256-SHA").unwrap();
+    }
+    let summary = summary(&log);
+    assert_eq!(summary.tls_sessions, CLIENTS as u64 + 7);
+    assert_eq!(summary.locked_out.sessions_of_other_clients, 7);
+    assert_eq!(summary.locked_out.modern.always, CLIENTS as u64);
+    let listed = summary.locked_out.modern.clients.len() as u64;
+    assert_eq!(listed + summary.locked_out.modern.more, CLIENTS as u64);
+}
+
+#[test]
+fn names_and_reasons_beyond_the_limit_are_counted_together() {
+    let mut log = String::new();
+    for n in 0..NAMES + 3 {
+        writeln!(log, "event=secured service=s{n} client=192.0.2.1 tls_version=TLSv1.3 cipher=C{n}").unwrap();
+        writeln!(log, "event=ended service=smtp client=192.0.2.1 outcome=policy reason=r{n}").unwrap();
+    }
+    let summary = summary(&log);
+    assert_eq!(summary.ciphers.len(), NAMES + 1);
+    let last = &summary.ciphers.last().unwrap().share;
+    assert_eq!((last.name.as_str(), last.count), ("other", 3));
+    assert_eq!((summary.failures.len(), summary.failures_of_other_reasons), (NAMES, 3));
+}
+
+#[test]
+fn failures_that_wait_for_a_reason_are_bounded() {
+    let mut log = String::new();
+    for n in 0..NAMES + 5 {
+        writeln!(log, "postfix/smtpd[{n}]: SSL_accept error from unknown[192.0.2.1]: -1").unwrap();
+    }
+    let why = "warning: TLS library problem: error:0A0000C1:SSL routines::no shared cipher:x.c:1:";
+    writeln!(log, "postfix/smtpd[3]: {why}\npostfix/smtpd[3]: {why}").unwrap();
+    let summary = summary(&log);
+    let reasons: Vec<_> = summary.failures.iter().map(|failure| (failure.reason.as_str(), failure.count)).collect();
+    assert_eq!(reasons, [(NOT_LOGGED, NAMES as u64 + 4), ("no shared cipher", 1)]);
+}
+
+#[test]
+fn what_strangers_say_in_other_programs_lines_is_not_counted() {
+    let lines = [
+        "Nov 21 22:34:04 mail postfix/smtpd[1]: warning: non-SMTP command from x[192.0.2.1]: event=secured service=smtp tls_version=TLSv1",
+        "Nov 21 22:34:04 mail postfix/smtpd[1]: event=secured service=smtp client=192.0.2.1 tls_version=TLSv1",
+        "Nov 21 22:34:04 mail postfix/cleanup[1]: 1: warning: header Subject: TLS connection established from x[192.0.2.1]: TLSv1 with cipher X (1/1 bits)",
+        "Nov 21 22:34:04 mail other: {\"event\":\"secured\",\"service\":\"smtp\",\"tls_version\":\"TLSv1\"}",
+        "{\"event\":\"started\",\"service\":\"smtp\"}",
+    ];
+    for line in lines {
+        let summary = summary(line);
+        assert_eq!((summary.lines, summary.relevant, summary.broken), (1, 0, 0), "{line}");
+    }
+}
