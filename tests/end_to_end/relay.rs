@@ -35,6 +35,15 @@ fn strangers_stay_strangers_although_127_0_0_1_is_in_mynetworks() {
 }
 
 #[test]
+fn a_backend_on_a_unix_socket_knows_the_client_just_so() {
+    let (stack, _shown) = stack();
+    let backend = format!("unix:{}", stack.postfix.unix.display());
+    let gate = Setup::new().listener_on("smtp", &backend, "xclient", "").start();
+    assert_eq!(recipient(&gate, Ipv4Addr::new(127, 0, 0, 2), FOREIGN).code, 554);
+    assert_eq!(recipient(&gate, Ipv4Addr::new(127, 0, 0, 2), "RCPT TO:<u000@example.net>").code, 250);
+}
+
+#[test]
 fn a_listener_without_identity_does_not_even_start() {
     let (stack, _shown) = stack();
     let mut gate = Setup::new().listener("smtp", stack.postfix.naked, "none").start_unready();

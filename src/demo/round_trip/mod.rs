@@ -244,4 +244,3 @@ fn compare(sent: &Sent, through: &str, mails: &[Bytes], legs: &mut [Leg]) {
     };
     leg.received = Some(text);
 }
-
