@@ -88,7 +88,7 @@ fn cve_2011_0411_commands_behind_starttls_are_refused() {
         ("submission", "STARTTLS", "RSET"),
         ("imap", "a STARTTLS", "b CAPABILITY"),
     ] {
-        let log = gate.log.from_here();
+        let log = gate.log.tail();
         let mut wire = gate.connect(service);
         wire.line().expect("a greeting");
         if service != "imap" {
@@ -105,7 +105,7 @@ fn cve_2011_0411_commands_behind_starttls_are_refused() {
 fn a_client_cannot_say_who_it_is() {
     let (stack, _shown) = stack();
     let gate = Setup::new().listener("smtp", stack.postfix.xclient.smtp, "xclient").start();
-    let log = stack.postfix.log.from_here();
+    let log = stack.postfix.log.tail();
     let mut wire = gate.secured("smtp", &Offer::default().config());
     for command in ["XCLIENT ADDR=192.0.2.77 NAME=friend.example.net", "XFORWARD ADDR=192.0.2.77"] {
         assert!((500..600).contains(&wire.say(command).code), "{command}");

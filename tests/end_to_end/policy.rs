@@ -58,7 +58,7 @@ fn weak_tls_is_refused_and_logged() {
     ];
     for (what, args) in cases {
         for service in ["smtp", "imaps"] {
-            let log = gate.log.from_here();
+            let log = gate.log.tail();
             let finished = s_client(gate, service, args);
             assert_ne!(finished.code, Some(0), "{what}: {}", finished.story());
             assert!(finished.err.contains("alert"), "{what}, a clear alert: {}", finished.story());
@@ -178,7 +178,7 @@ fn tls_on_a_cleartext_port_and_cleartext_on_a_tls_port_end_at_once() {
     for (service, bytes) in
         [("smtp", hello.as_slice()), ("imap", &hello), ("smtp", http), ("imap", http), ("imaps", http)]
     {
-        let log = gate.log.from_here();
+        let log = gate.log.tail();
         let mut wire = gate.connect(service);
         if service != "imaps" {
             wire.line().expect("a greeting");
