@@ -41,6 +41,15 @@ pub fn bind(address: SocketAddr) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
+/// Starts to listen: from here on connections are established.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn listen(socket: Socket) -> std::io::Result<TcpListener> {
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
 /// The sockets of one listener and all that its sessions share.
 pub struct Listener {
     shared: Arc<Shared>,
@@ -59,13 +68,11 @@ impl Listener {
         }
     }
 
-    /// Starts to listen on `socket` and accepts until `closing` is told. Every session holds a clone of `alive`.
+    /// Accepts on `socket`, which [`listen`] made, until `closing` is told. Every session holds a clone of `alive`.
     ///
     /// # Errors
-    /// Those of `listen`.
-    pub async fn serve(&self, socket: Socket, mut closing: Stop, alive: mpsc::Sender<()>) -> std::io::Result<()> {
-        socket.listen(BACKLOG)?;
-        let socket = TcpListener::from_std(socket.into())?;
+    /// Those of the operating system, before the first connection.
+    pub async fn serve(&self, socket: TcpListener, mut closing: Stop, alive: mpsc::Sender<()>) -> std::io::Result<()> {
         let listener = socket.local_addr()?;
         let mut out_of_resources = false;
         loop {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socket2::Socket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -15,7 +15,7 @@ use crate::backend::health::{Health, State};
 use crate::backend::supervisor::supervise;
 use crate::config::{ClientIdentity, Config};
 use crate::facts::canonical;
-use crate::listener::{Listener, bind};
+use crate::listener::{Listener, bind, listen};
 use crate::permits::Addresses;
 use crate::protocol::{Rules, Service};
 use crate::session::Shared;
@@ -64,6 +64,9 @@ pub struct Gate {
     closing: Stopper,
     stop: Stopper,
     alive: mpsc::Receiver<()>,
+    /// How many sockets listen, of all.
+    listening: watch::Receiver<usize>,
+    sockets: usize,
     drain: Duration,
 }
 
@@ -86,6 +89,8 @@ impl Gate {
         let (closing, closing_told) = stop::channel();
         let (stop, stop_told) = stop::channel();
         let (alive, all_gone) = mpsc::channel(1);
+        let (opened, listening) = watch::channel(0);
+        let opened = Arc::new(opened);
         let mut sockets = Inherited(inherited);
         let addresses = Arc::new(Addresses::new(config.limits.connections_per_address, config.limits.exempt.clone()));
         let resolver = resolver(&config)?;
@@ -132,7 +137,15 @@ impl Gate {
             tasks.spawn(watch_backend(shared.clone()));
             let listener = Arc::new(Listener::new(shared.clone()));
             for socket in sockets {
-                tasks.spawn(open(listener.clone(), shared.clone(), socket, closing_told.clone(), alive.clone()));
+                let opened = opened.clone();
+                tasks.spawn(open(
+                    listener.clone(),
+                    shared.clone(),
+                    socket,
+                    closing_told.clone(),
+                    alive.clone(),
+                    opened,
+                ));
             }
         }
         let rotation = config.tls.ticket_rotation;
@@ -144,7 +157,8 @@ impl Gate {
                 tls.roll_ticket_keys();
             }
         });
-        Ok(Self { listeners, tasks, closing, stop, alive: all_gone, drain: config.drain })
+        let sockets = listeners.iter().map(|running: &Running| running.addresses.len()).sum();
+        Ok(Self { listeners, tasks, closing, stop, alive: all_gone, listening, sockets, drain: config.drain })
     }
 
     /// Every service with the addresses that it is bound to.
@@ -155,11 +169,10 @@ impl Gate {
             .collect()
     }
 
-    /// Waits until every listener is open.
+    /// Waits until every listener has opened: its backend passed the test, and its sockets accept connections.
     pub async fn all_open(&self) {
-        for running in &self.listeners {
-            running.shared.health.until(|state| *state == State::Open).await;
-        }
+        // An error means that every task that could still open a socket has ended.
+        let _ = self.listening.clone().wait_for(|listening| *listening == self.sockets).await;
     }
 
     /// Stops accepting, lets sessions finish for the configured time, then tells the rest to go.
@@ -224,13 +237,19 @@ async fn open(
     socket: Socket,
     mut closing: Stop,
     alive: mpsc::Sender<()>,
+    opened: Arc<watch::Sender<usize>>,
 ) {
     tokio::select! {
         () = shared.health.until(|state| *state == State::Open) => {}
         () = closing.told() => return,
     }
     let address = local_address(&socket);
-    if let Err(error) = listener.serve(socket, closing, alive).await {
+    let served = async {
+        let socket = listen(socket)?;
+        opened.send_modify(|listening| *listening += 1);
+        listener.serve(socket, closing, alive).await
+    };
+    if let Err(error) = served.await {
         tracing::error!("{}: cannot listen on {address:?}: {error}", shared.listener.service.name);
     }
 }

@@ -106,6 +106,7 @@ impl Notes {
                     self.note(Stage::LoggedIn);
                 } else {
                     self.record.auth_failures += 1;
+                    self.note(Stage::LoginFailed);
                 }
             }
             Event::Message { accepted: true } => self.record.accepted += 1,
@@ -130,14 +131,14 @@ impl Notes {
     }
 
     fn count(&mut self, name: &'static str, ok: bool) {
-        let ok = u32::from(ok);
-        match self.record.commands.iter_mut().find(|count| count.name == name) {
-            Some(count) => {
-                count.ok += ok;
-                count.all += 1;
-            }
-            None => self.record.commands.push(CommandCount { name, ok, all: 1 }),
-        }
+        let commands = &mut self.record.commands;
+        let mut count = match commands.iter().position(|count| count.name == name) {
+            Some(known) => commands.remove(known),
+            None => CommandCount { name, ok: 0, all: 0 },
+        };
+        count.ok += u32::from(ok);
+        count.all += 1;
+        commands.push(count); // the last one is what a lost connection is said to have come after
     }
 
     fn note(&mut self, stage: Stage) {

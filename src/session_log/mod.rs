@@ -48,6 +48,8 @@ pub enum Stage {
     Secured,
     /// The backend took the login; a line in `postfix` format for IMAP only.
     LoggedIn,
+    /// The backend refused it; a line in `postfix` format for SMTP only, at once, as fail2ban wants it.
+    LoginFailed,
     /// The session is over, or never came to be.
     Ended,
 }

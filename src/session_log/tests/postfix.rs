@@ -116,11 +116,12 @@ fn postfix_and_dovecot_lines_of_failed_logins() {
         auth_failures: 2,
         ..record(service)
     };
-    let lines = postfix(Stage::Ended, &login("submission", "alice"));
+    let lines = postfix(Stage::LoginFailed, &login("submission", "alice"));
     let warning = "postfix/smtpd[4711]: warning: unknown[203.0.113.5]: SASL PLAIN authentication failed: \
                    (reason unavailable), sasl_username=alice";
-    assert_eq!(lines[..2], [warning, warning]);
-    assert_eq!(lines.len(), 3);
+    assert_eq!(lines, [warning]);
+    assert_eq!(postfix(Stage::Ended, &login("submission", "alice")).len(), 1, "a failure is told once");
+    assert_eq!(postfix(Stage::LoginFailed, &login("imaps", "alice")), Vec::<String>::new());
     assert_eq!(
         postfix(Stage::Ended, &login("imaps", "alice")),
         ["dovecot: imap-login: Disconnected: Connection closed (auth failed, 2 attempts in 2 secs): user=<alice>, \
