@@ -99,7 +99,12 @@ fn written(format: LogFormat) -> Vec<u8> {
             version,
             suite: Suite { iana: openssl, openssl, bits: 256 },
             group,
-            signature: Some(ServerSignature { iana: "ed25519", algorithm: SignatureAlgorithm::Ed25519, digest: None }),
+            signature: Some(ServerSignature {
+                iana: "ed25519",
+                algorithm: SignatureAlgorithm::Ed25519,
+                digest: None,
+                certificate: None,
+            }),
             sni: Some("mail.example.com".into()),
             alpn: None,
             client_certificate: ClientCertificate::NotRequested,

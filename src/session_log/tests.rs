@@ -22,6 +22,7 @@ fn tls() -> TlsFacts {
             iana: "ecdsa_secp256r1_sha256",
             algorithm: SignatureAlgorithm::Ecdsa { curve: "P-256" },
             digest: Some("SHA256"),
+            certificate: None,
         }),
         sni: Some("mail.example.com".into()),
         alpn: None,

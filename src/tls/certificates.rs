@@ -81,8 +81,9 @@ impl Certificate {
         let (names, not_before, not_after) =
             (names(leaf), time(leaf.validity().not_before), time(leaf.validity().not_after));
         let ordered = parsed.iter().zip(parsed.iter().skip(1)).all(|(below, above)| below.issuer() == above.subject());
+        let certificate = signed_by(leaf);
         drop(parsed);
-        let certified = CertifiedKey::new(chain, Arc::new(NotedKey { key: private, kind }));
+        let certified = CertifiedKey::new(chain, Arc::new(NotedKey { key: private, kind, certificate }));
         certified.keys_match().map_err(|_| Problem::Mismatch.at(key_place))?;
         Ok(Self { certified: Arc::new(certified), kind, names, not_before, not_after, ordered })
     }
@@ -183,6 +184,22 @@ fn rsa_bits(certificate: &X509Certificate<'_>) -> Option<u16> {
         PublicKey::RSA(key) => u16::try_from(key.key_size()).ok(),
         _ => None,
     }
+}
+
+/// How a certificate was signed, by OpenSSL's short name (RFC 8017 appendix A.2, RFC 5758 §3.2, RFC 8410 §3).
+fn signed_by(certificate: &X509Certificate<'_>) -> Option<&'static str> {
+    Some(match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.5" => "RSA-SHA1",
+        "1.2.840.113549.1.1.10" => "RSASSA-PSS",
+        "1.2.840.113549.1.1.11" => "RSA-SHA256",
+        "1.2.840.113549.1.1.12" => "RSA-SHA384",
+        "1.2.840.113549.1.1.13" => "RSA-SHA512",
+        "1.2.840.10045.4.3.2" => "ecdsa-with-SHA256",
+        "1.2.840.10045.4.3.3" => "ecdsa-with-SHA384",
+        "1.2.840.10045.4.3.4" => "ecdsa-with-SHA512",
+        "1.3.101.112" => "ED25519",
+        _ => return None,
+    })
 }
 
 fn time(time: x509_parser::time::ASN1Time) -> SystemTime {

@@ -51,6 +51,13 @@ fn every_key_format_and_kind_loads() {
         let certificate = Certificate::from_pem(&read("chain"), &read("key")).unwrap();
         assert_eq!(certificate.key_kind(), kind, "{make_key}");
         assert_eq!(certificate.names(), ["old.example"], "the common name, without alternative names");
+        let (_, parsed) = X509Certificate::from_der(&certificate.certified.cert[0]).unwrap();
+        let expected = match kind {
+            KeyKind::Rsa { .. } => "RSA-SHA256",
+            KeyKind::Ecdsa { .. } => "ecdsa-with-SHA256",
+            KeyKind::Ed25519 => "ED25519",
+        };
+        assert_eq!(signed_by(&parsed), Some(expected), "{make_key}");
     }
 }
 
