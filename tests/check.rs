@@ -190,6 +190,8 @@ fn mistakes_of_the_configuration_are_told_to_people_and_to_scripts() {
 fn the_man_page_and_completions_come_from_the_command_line_itself() {
     let page = sealgate(&["generate", "man"]);
     assert!(page.status.success() && text(&page.stdout).contains(".TH sealgate 1"), "{page:?}");
+    // Not filled: each example on a line of its own.
+    assert!(text(&page.stdout).contains(".SH NOTES\n.nf\nFirst steps:\n"), "{page:?}");
     for shell in ["bash", "zsh", "fish"] {
         let output = sealgate(&["generate", "completions", shell]);
         assert!(output.status.success() && text(&output.stdout).contains("offline"), "{shell}");
@@ -197,7 +199,7 @@ fn the_man_page_and_completions_come_from_the_command_line_itself() {
     let directory = tempfile::tempdir().unwrap();
     let man1 = directory.path().join("man1");
     assert!(sealgate(&["generate", "man", "--directory", man1.to_str().unwrap()]).status.success());
-    for page in ["sealgate.1", "sealgate-check.1", "sealgate-run.1"] {
+    for page in ["sealgate.1", "sealgate-check.1", "sealgate-run.1", "sealgate-generate-man.1"] {
         assert!(man1.join(page).exists(), "{page}");
     }
 }

@@ -34,7 +34,10 @@ pub fn round_trip(report: &Report) -> String {
         row.push(if leg.error.is_none() { "ok" } else { "failed" }.to_owned());
         table.add_row(row);
     }
-    let mut text = format!("{}\n", table.trim_fmt());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    let mut text = format!("{}\n\n{}\n", table.trim_fmt(), sum(report));
     for leg in &report.legs {
         let name = format!("{} {}", leg.listener, leg.address);
         if let Some(error) = &leg.error {
@@ -46,6 +49,19 @@ pub fn round_trip(report: &Report) -> String {
         }
     }
     text
+}
+
+/// The round trip in a sentence.
+fn sum(report: &Report) -> String {
+    let failed = report.legs.iter().filter(|leg| leg.error.is_some()).count();
+    let mails = report.legs.iter().filter(|leg| leg.received.is_some()).count();
+    match failed {
+        0 if report.ok => {
+            format!("All {mails} mails came back, each with its Received field.").green().bold().to_string()
+        }
+        0 => "Not every listener was there.".red().bold().to_string(),
+        failed => format!("{failed} of {} connections failed.", report.legs.len()).red().bold().to_string(),
+    }
 }
 
 /// The commands to try, with the ports in use.
@@ -84,7 +100,10 @@ pub fn commands(addresses: &[(&'static Service, SocketAddr)]) -> String {
         ("List the mails", format!("curl -sS --insecure --ssl-reqd {login} 'imap://{imap}/INBOX?ALL'")),
         ("Read the first", format!("curl -sS --insecure {login} 'imaps://{imaps}/INBOX;UID=1'")),
     ];
-    let mut text = format!("{} (user {USER}, password {PASSWORD})\n", "The gate stays up until Ctrl-C. Try".bold());
+    let mut text = format!(
+        "{} (user {USER}, password {PASSWORD}):\n",
+        "The gate stays up until Ctrl-C and logs every session here. Try".bold()
+    );
     for (what, command) in commands {
         let _ = write!(text, "\n  {}\n    {command}\n", what.dimmed());
     }
@@ -123,10 +142,11 @@ mod tests {
             leg("imaps", 2993, None, None, Some("connecting: Connection refused")),
         ];
         let text = plain(&round_trip(&Report { ok: false, legs }));
-        let expected = " listener     version   cipher                   group            signature   resumed   result\n\
-            ───────────────────────────────────────────────────────────────────────────────────────────────\n \
-            smtp 2525    TLSv1.3   TLS_AES_256_GCM_SHA384   X25519MLKEM768   -           yes       ok\n \
-            imaps 2993   -         -                        -                -           -         failed\n\
+        let expected = "listener    version  cipher                  group           signature  resumed  result\n\
+            ────────────────────────────────────────────────────────────────────────────────────────\n\
+            smtp 2525   TLSv1.3  TLS_AES_256_GCM_SHA384  X25519MLKEM768  -          yes      ok\n\
+            imaps 2993  -        -                       -               -          -        failed\n\
+            \n1 of 2 connections failed.\n\
             \nsmtp 127.0.0.1:2525, resumed:\nReceived: from x\n\tby y\n\
             \nimaps 127.0.0.1:2993 failed: connecting: Connection refused\n";
         assert_eq!(text, expected);

@@ -82,12 +82,7 @@ async fn once_json_shows_every_leg_with_its_facts_and_ends_well() {
             is_smtp
         );
     }
-    // Every session is in the log.
-    assert_eq!(
-        log.lines().filter(|line| line.contains("event=ended") && line.contains("outcome=ok")).count(),
-        6,
-        "{log}"
-    );
+    assert_eq!(log, "", "nothing but what the report says");
 }
 
 #[tokio::test]

@@ -160,3 +160,34 @@ impl Write for Shared {
         Ok(())
     }
 }
+
+#[test]
+fn what_is_held_back_is_forgotten_with_its_sessions_or_released() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let settings = Log { format: LogFormat::Text, to: LogTarget::File(path.clone()), program: LogProgram::Sealgate };
+    let at = |service, began| Record { service, began, ..record("smtp") };
+    let log = SessionLog::open(&settings, "h").unwrap();
+    let before = SystemTime::now();
+    log.hold();
+    log.note(Stage::Secured, &at("smtp", before));
+    log.say(Level::Info, "held", &[]);
+    log.forget();
+    log.note(Stage::Ended, &at("smtp", before));
+    log.note(Stage::Secured, &at("imaps", SystemTime::now()));
+    assert!(log.flush());
+    let told = || std::fs::read_to_string(&path).unwrap();
+    assert!(told().lines().count() == 1 && told().contains("service=imaps "), "{}", told());
+
+    log.hold();
+    log.note(Stage::Ended, &at("imaps", SystemTime::now()));
+    assert!(!log.inner.queue.flush(Duration::from_millis(50)), "nothing is written");
+    assert!(!told().contains("event=ended"));
+    log.release();
+    assert!(log.flush() && told().contains("event=ended"), "{}", told());
+    // An error that ends the program says no more than what led to it.
+    log.hold();
+    log.say(Level::Error, "the last word", &[]);
+    drop(log);
+    assert!(told().contains("the last word"), "{}", told());
+}
