@@ -12,7 +12,7 @@ const FALSE_ENDS: [&str; 9] =
     ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r.\r\n", "\r\n.\r", "\r\n\0.\r\n", "\r\n.\0\r\n", "\n.\r"];
 
 /// A mail that carries another one behind something that is no end of data.
-fn carrier(end: &str, user: &User) -> String {
+pub fn carrier(end: &str, user: &User) -> String {
     format!(
         "Subject: carrier\r\n\r\ntext{end}MAIL FROM:<admin@example.net>\r\nRCPT TO:<{}>\r\nDATA\r\n\
          Subject: smuggled\r\n\r\nsmuggled\r\n.\r\n",
@@ -20,7 +20,7 @@ fn carrier(end: &str, user: &User) -> String {
     )
 }
 
-fn begin(wire: &mut Wire, user: &User) {
+pub fn begin(wire: &mut Wire, user: &User) {
     assert_eq!(wire.say("MAIL FROM:<sender@example.com>").code, 250);
     assert_eq!(wire.say(&format!("RCPT TO:<{}>", user.address)).code, 250);
     assert_eq!(wire.say("DATA").code, 354);

@@ -17,5 +17,6 @@ mod policy;
 mod received;
 mod relay;
 mod report;
+mod smuggling;
 mod systemd;
 mod trouble;

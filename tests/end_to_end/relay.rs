@@ -122,7 +122,7 @@ fn behind_a_header(
 ) -> impl Fn(Wire) + Send + Sync {
     let smtp = fake::smtp(special);
     move |mut wire| {
-        wire.skip_proxy_header();
+        wire.proxy_header();
         smtp(wire);
     }
 }

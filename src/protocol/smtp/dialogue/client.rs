@@ -60,6 +60,9 @@ impl SmtpDialogue {
         if !proper {
             return Ok(self.refuse_line(len, replies::BARE_NEWLINE, reasons::BARE_NEWLINE, out));
         }
+        if !command::is_one_command(text) {
+            return Ok(self.refuse_line(len, replies::LINE_TOO_LONG, reasons::LINE_TOO_LONG, out));
+        }
         if sasl {
             if let Some(exchange) = &mut self.exchange {
                 exchange.response(text);

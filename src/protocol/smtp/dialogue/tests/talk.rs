@@ -2,6 +2,7 @@
 
 use super::{OFFER, after, command, envelope, hello, smtp, submission};
 use crate::protocol::smtp::fixtures::{Cut, End, Step, b, c, context, run, run_cut};
+use crate::protocol::smtp::reasons;
 use crate::protocol::{Event, Wait};
 
 #[test]
@@ -180,6 +181,29 @@ fn oversized_lines_are_refused_and_the_session_goes_on() {
         let seen = run(&smtp(), None, &steps, cut);
         assert!(seen.client().ends_with(&format!("250 r\r\n{long}")), "{cut:?}");
         assert_eq!(seen.end, End::Violated("command line too long"));
+    }
+}
+
+#[test]
+fn a_backend_that_cuts_long_lines_is_given_no_command_in_one() {
+    // Postfix before 2.9 at its `line_length_limit`: what stands behind that is the next command.
+    const CUT: usize = 2048;
+    let carrier = |begin: &str, pad: char| {
+        let pad: String = std::iter::repeat_n(pad, CUT - begin.len()).collect();
+        format!("{begin}{pad}XCLIENT ADDR=127.0.0.1\r\n")
+    };
+    let exchange = [hello(), vec![c("AUTH PLAIN\r\n"), b("334 \r\n")]].concat();
+    for (context, before, line) in [
+        (smtp(), hello(), carrier("NOOP ", 'x')),
+        (smtp(), hello(), carrier("MAIL FROM:<a@b>", ' ')),
+        (smtp(), hello(), carrier("EHLO ", 'x')),
+        (submission(), hello(), carrier("AUTH PLAIN ", 'A')),
+        (submission(), exchange, carrier("", 'A')),
+    ] {
+        let (client, backend, seen) = after(&context, &before, &[c(line.clone()), b("501 cancelled\r\n")]);
+        assert!(backend.is_empty() || backend == "*\r\n", "{line:.20}: {} octets passed", backend.len());
+        assert!(client.starts_with(if backend.is_empty() { "500 5.5.2 " } else { "501 " }), "{line:.20}: {client}");
+        assert!(seen.events.contains(&Event::Refused(reasons::LINE_TOO_LONG)), "{line:.20}");
     }
 }
 
