@@ -1,39 +1,43 @@
 //! The only driver of a [`Dialogue`]: both sockets, all buffers and deadlines; then the splice.
 //!
-//! One task, both directions. What is judged goes into an outbox; a side is read only while the outboxes
-//! are short, so a peer that does not read stops the other from being read.
+//! One task, both directions. What is judged goes into an outbox; a side is read only while the outboxes that it may
+//! fill are short, so a peer that does not read stops the other from being read.
+//!
+//! [`verdicts`] does what the dialogue says, [`sockets`] reads and writes, [`clock`] knows when the session is due.
 
 mod buffers;
+mod clock;
+mod sockets;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use self::buffers::{Inbox, Outbox};
+use self::clock::{Clock, Moved};
 use crate::facts::{Outcome, Reason};
-use crate::protocol::{Dialogue, Ended, Event, INPUT_LIMIT, Out, Side, Verdict, Wait};
+use crate::protocol::{Dialogue, Ended, Event, INPUT_LIMIT, Out, Side, Wait};
 use crate::stop::Stop;
 
-/// Neither side is judged while more than this waits to be written to either.
+/// A side is not judged while more than this waits in an outbox that it may fill.
 const HIGH_WATER: usize = 256 * 1024;
-
-/// How long last words may take to leave, and how long a peer may stay after the other one has gone.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// How long a session may go on for the replies it still owes, once told to stop.
-const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 const CLOSED: Reason = Reason::new(Outcome::Ok, "closed");
 const CLIENT_GONE: Reason = Reason::new(Outcome::ClientError, "client connection lost");
 const CLIENT_TRUNCATED: Reason = Reason::new(Outcome::ClientError, "client ended without close_notify");
+const BACKEND_GONE: Reason = Reason::new(Outcome::BackendError, "backend closed the connection");
+const BACKEND_LOST: Reason = Reason::new(Outcome::BackendError, "backend connection lost");
+const BROKEN_CONTRACT: Reason = Reason::new(Outcome::BackendError, "internal error, please report");
+const CLIENT_STUCK: Reason = Reason::new(Outcome::Timeout, "client does not read");
+const BACKEND_STUCK: Reason = Reason::new(Outcome::Timeout, "backend does not read");
 const SHUTDOWN: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");
 const TIMEOUT_CLIENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long");
 const TIMEOUT_BACKEND: Reason = Reason::new(Outcome::Timeout, "backend silent for too long");
@@ -78,7 +82,7 @@ where
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let mut relay = Relay::new(start, &allowed, &mut hear);
-    let mut armed = relay.due;
+    let mut armed = relay.clock.due();
     let mut timer = pin!(sleep_until(armed));
     let mut stopped = pin!(stop.told());
     let mut stopping = false;
@@ -90,7 +94,7 @@ where
                 Step::Rearm => {}
             },
             () = timer.as_mut() => {
-                if relay.due <= Instant::now() {
+                if relay.clock.due() <= Instant::now() {
                     relay.expire();
                 }
             }
@@ -100,8 +104,8 @@ where
             }
         }
         // The timer is moved only when it has fired or would fire too late: progress is far more frequent.
-        if relay.due != armed {
-            armed = relay.due;
+        if relay.clock.due() != armed {
+            armed = relay.clock.due();
             timer.as_mut().reset(armed);
         }
     };
@@ -170,18 +174,16 @@ struct Relay<'a, C, B> {
     to_backend: Outbox,
     /// The client has ended: end the backend's input, too, once all is written.
     half_closing: HalfClose,
+    /// A write to the backend failed: octets are missing, and nothing may follow them.
+    backend_deaf: bool,
     dialogue: Option<Box<dyn Dialogue>>,
     out: Out,
     phase: Phase,
-    wait: Wait,
-    due: Instant,
-    /// When a login must be done, whatever else is waited for in between.
-    login_due: Option<Instant>,
+    clock: Clock<'a>,
     stopping: bool,
     ending: Option<Reason>,
     bytes_in: u64,
     bytes_out: u64,
-    allowed: &'a (dyn Fn(Wait) -> Duration + Sync),
     hear: &'a mut (dyn FnMut(Event) + Send),
 }
 
@@ -202,7 +204,7 @@ where
         allowed: &'a (dyn Fn(Wait) -> Duration + Sync),
         hear: &'a mut (dyn FnMut(Event) + Send),
     ) -> Self {
-        let wait = start.dialogue.waiting_for();
+        let clock = Clock::new(start.dialogue.waiting_for(), allowed);
         let mut from_backend = Source::new(start.backend_input);
         if start.backend.is_none() {
             from_backend.input = Input::Ended { clean: true };
@@ -211,22 +213,20 @@ where
             client: start.client,
             client_lost: false,
             backend: start.backend,
-            bytes_in: start.client_input.len() as u64,
             from_client: Source::new(start.client_input),
             from_backend,
             to_client: Outbox::default(),
             to_backend: Outbox::default(),
             half_closing: HalfClose::No,
+            backend_deaf: false,
             dialogue: Some(start.dialogue),
             out: Out::default(),
             phase: Phase::Judging,
-            wait,
-            due: Instant::now() + allowed(wait),
-            login_due: (wait == Wait::Login).then(|| Instant::now() + allowed(wait)),
+            clock,
             stopping: false,
             ending: None,
+            bytes_in: 0,
             bytes_out: 0,
-            allowed,
             hear,
         }
     }
@@ -235,41 +235,38 @@ where
     fn poll(&mut self, cx: &mut Context<'_>, armed: Instant) -> Poll<Step> {
         loop {
             // The backend goes first: what it says frees what the client holds, and an absent one is known at once.
-            let mut progress = self.judge(Side::Backend);
-            progress |= self.judge(Side::Client);
-            progress |= self.write(cx);
-            let mut moved = progress;
+            let mut moved = Moved { backend: self.judge(Side::Backend), ..Moved::default() };
+            moved.client = self.judge(Side::Client);
+            moved.written = self.write(cx);
             if let Phase::Closing(reason) = self.phase {
                 if self.client_lost || self.to_client.is_done() {
                     return Poll::Ready(Step::Done(self.ending.unwrap_or(reason)));
                 }
             } else {
-                moved |= self.read_backend(cx);
-                moved |= self.read_client(cx);
-                moved |= self.close_if_over();
+                moved.read = self.read_backend(cx);
+                moved.read |= self.read_client(cx);
+                moved.read |= self.close_if_over();
             }
-            if !moved {
+            if !moved.any() {
                 break;
             }
-            self.restart_clock(progress);
+            self.restart_clock(moved);
         }
-        if self.due < armed { Poll::Ready(Step::Rearm) } else { Poll::Pending }
+        self.from_client.inbox.rest();
+        self.from_backend.inbox.rest();
+        if self.clock.due() < armed { Poll::Ready(Step::Rearm) } else { Poll::Pending }
     }
 
-    /// A deadline runs from the moment its wait began or last saw progress, which bytes alone are not;
-    /// a login has one deadline in all.
-    fn restart_clock(&mut self, progress: bool) {
-        if self.phase != Phase::Judging || self.stopping {
-            return;
-        }
-        let Some(dialogue) = &self.dialogue else { return };
-        let wait = dialogue.waiting_for();
-        if wait == Wait::Login {
-            self.wait = wait;
-            self.due = *self.login_due.get_or_insert_with(|| Instant::now() + (self.allowed)(wait));
-        } else if progress || wait != self.wait {
-            self.wait = wait;
-            self.due = Instant::now() + (self.allowed)(wait);
+    fn restart_clock(&mut self, moved: Moved) {
+        match (self.phase, &self.dialogue) {
+            (Phase::Judging, Some(dialogue)) if !self.stopping => self.clock.judging(dialogue.waiting_for(), moved),
+            (Phase::Judging, _) => {}
+            (Phase::Spliced, _) => {
+                let waits = !self.to_client.is_done() || !self.to_backend.is_done();
+                self.clock.spliced(waits || self.from_client.input == Input::Told, moved.any());
+            }
+            (Phase::Closing(_), _) if moved.written => self.clock.heard(),
+            (Phase::Closing(_), _) => {}
         }
     }
 
@@ -279,31 +276,34 @@ where
                 self.client_lost = true; // it does not read; nothing more can be said
                 self.ending.get_or_insert(reason);
             }
-            Phase::Spliced => self.close(if self.stopping { SHUTDOWN } else { CLOSED }),
+            Phase::Spliced if !self.to_client.is_done() => self.lose_client(CLIENT_STUCK),
+            Phase::Spliced if !self.to_backend.is_done() => self.close(BACKEND_STUCK),
+            Phase::Spliced => self.close(CLOSED),
             Phase::Judging if self.stopping => self.close(SHUTDOWN),
             Phase::Judging => {
-                let reason = match self.wait {
+                let wait = self.clock.expired();
+                let reason = match wait {
                     Wait::Command | Wait::Login | Wait::Body => TIMEOUT_CLIENT,
                     Wait::Greeting | Wait::Reply | Wait::Delivery => TIMEOUT_BACKEND,
                 };
                 self.ending.get_or_insert(reason);
-                self.tell(Ended::Deadline(self.wait));
+                self.tell(Ended::Deadline(wait));
                 self.close(reason);
             }
         }
     }
 
     fn stop(&mut self) {
+        self.stopping = true;
         match self.phase {
             Phase::Judging => {
-                self.stopping = true;
                 self.ending.get_or_insert(SHUTDOWN);
-                self.due = Instant::now() + DRAIN_GRACE;
+                self.clock.draining();
                 self.tell(Ended::Drain);
             }
             // Opaque bytes leave no place for a BYE of ours; the TLS end says it.
             Phase::Spliced => self.close(SHUTDOWN),
-            Phase::Closing(_) => {}
+            Phase::Closing(_) => self.clock.closing(true),
         }
     }
 
@@ -315,7 +315,7 @@ where
         self.dialogue = None;
         self.cut_backend();
         self.from_client.inbox.clear();
-        self.due = Instant::now() + GRACE;
+        self.clock.closing(self.stopping);
     }
 
     /// Both sides have ended and everything is written: nothing can happen any more.
@@ -341,54 +341,14 @@ where
         self.close(reason);
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        let before = self.bytes_out;
-        let mut moved = false;
-        if !self.to_client.is_done() && !self.client_lost {
-            match self.to_client.poll_write(&mut self.client, cx, &mut self.bytes_out) {
-                Poll::Ready(Ok(())) => moved = true,
-                Poll::Ready(Err(_)) => {
-                    self.lose_client(CLIENT_GONE);
-                    return true;
-                }
-                Poll::Pending => moved = self.bytes_out > before,
-            }
+    /// Whether what a side says may wait for its way out. A backend that does not read may still say why, and spliced
+    /// directions know nothing of each other; but a client that is judged may get answers of ours, too.
+    fn room(&self, side: Side) -> bool {
+        let (client, backend) = (self.to_client.len() < HIGH_WATER, self.to_backend.len() < HIGH_WATER);
+        match side {
+            Side::Backend => client,
+            Side::Client => backend && (client || self.phase == Phase::Spliced),
         }
-        match self.poll_backend_write(cx) {
-            Poll::Ready(Some(())) => moved = true,
-            Poll::Ready(None) | Poll::Pending => {}
-        }
-        moved
-    }
-
-    /// Ready(Some) when something was written or closed, Ready(None) when there was nothing to do.
-    fn poll_backend_write(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let Some(backend) = &mut self.backend else {
-            self.to_backend.clear();
-            return Poll::Ready(None);
-        };
-        if !self.to_backend.is_done() {
-            let mut written = 0;
-            let result = self.to_backend.poll_write(backend, cx, &mut written);
-            if let Poll::Ready(Err(_)) = result {
-                // It may have said why before it closed: what it said is still read, and its end then told.
-                self.to_backend.clear();
-            }
-            return match result {
-                Poll::Pending if written == 0 => Poll::Pending,
-                _ => Poll::Ready(Some(())),
-            };
-        }
-        if self.half_closing == HalfClose::Wanted {
-            let _ = ready!(Pin::new(backend).poll_shutdown(cx)); // a failure shows in the next read
-            self.half_closing = HalfClose::Done;
-            return Poll::Ready(Some(()));
-        }
-        Poll::Ready(None)
-    }
-
-    fn room(&self) -> bool {
-        self.to_client.len() < HIGH_WATER && self.to_backend.len() < HIGH_WATER
     }
 
     fn source(&mut self, side: Side) -> &mut Source {
@@ -397,180 +357,4 @@ where
             Side::Backend => &mut self.from_backend,
         }
     }
-
-    fn judge(&mut self, side: Side) -> bool {
-        let mut moved = false;
-        while self.source(side).offer && self.room() && !matches!(self.phase, Phase::Closing(_)) {
-            self.source(side).offer = false;
-            if self.phase == Phase::Spliced {
-                moved |= self.pass_all(side);
-                continue;
-            }
-            let Some(dialogue) = &mut self.dialogue else { break };
-            let source = match side {
-                Side::Client => &self.from_client,
-                Side::Backend => &self.from_backend,
-            };
-            self.out.now = SystemTime::now();
-            let verdict = dialogue.receive(side, source.inbox.as_slice(), &mut self.out);
-            self.collect();
-            moved |= match verdict {
-                Err(violation) => {
-                    self.to_client.push(violation.reply);
-                    self.close(violation.reason);
-                    true
-                }
-                Ok(verdict) => self.follow(side, verdict),
-            };
-        }
-        moved
-    }
-
-    /// What the dialogue added goes out before the bytes that its verdict passes.
-    fn collect(&mut self) {
-        if !self.out.to_client.is_empty() {
-            self.to_client.push(self.out.to_client.split().freeze());
-            self.out.to_client = BytesMut::new();
-        }
-        if !self.out.to_backend.is_empty() {
-            self.to_backend.push(self.out.to_backend.split().freeze());
-            self.out.to_backend = BytesMut::new();
-        }
-        for event in self.out.events.drain(..) {
-            if let Event::Ending(reason) = event {
-                self.ending = Some(reason);
-            } else {
-                (self.hear)(event);
-            }
-        }
-    }
-
-    fn follow(&mut self, side: Side, verdict: Verdict) -> bool {
-        self.source(side).held = verdict == Verdict::Hold;
-        match verdict {
-            Verdict::More => {
-                let end = self.source(side).input;
-                if let Input::Ended { clean } = end {
-                    self.source(side).input = Input::Told;
-                    self.source(side).inbox.clear();
-                    self.tell(match side {
-                        Side::Client => Ended::ClientEof { clean },
-                        Side::Backend => Ended::BackendEof,
-                    });
-                    return true;
-                }
-                if self.source(side).inbox.len() >= INPUT_LIMIT {
-                    // A dialogue that waits for more than the limit has broken the contract; never wait for ever.
-                    self.close(CLIENT_GONE);
-                    return true;
-                }
-                return false;
-            }
-            Verdict::Hold => return false,
-            Verdict::Pass(n) => {
-                let bytes = self.source(side).inbox.take(n);
-                match side {
-                    Side::Client => self.to_backend.push(bytes),
-                    Side::Backend => self.to_client.push(bytes),
-                }
-            }
-            Verdict::Drop(n) => drop(self.source(side).inbox.take(n)),
-            Verdict::CutBackend => self.cut_backend(),
-            Verdict::Splice => {
-                self.phase = Phase::Spliced;
-                self.dialogue = None;
-                self.from_client.held = false;
-                self.from_backend.held = false;
-                self.due = far_future();
-            }
-            Verdict::Close => self.close(CLOSED),
-        }
-        self.from_client.offer = true;
-        self.from_backend.offer = true;
-        true
-    }
-
-    fn tell(&mut self, how: Ended) {
-        let Some(dialogue) = &mut self.dialogue else { return };
-        self.out.now = SystemTime::now();
-        let verdict = dialogue.ended(how, &mut self.out);
-        self.collect();
-        if how == (Ended::ClientEof { clean: false }) && verdict == Verdict::Close {
-            self.ending.get_or_insert(CLIENT_TRUNCATED);
-        }
-        match verdict {
-            Verdict::Close => self.close(CLOSED),
-            Verdict::CutBackend => self.cut_backend(),
-            _ => {
-                if matches!(how, Ended::ClientEof { .. }) {
-                    self.half_closing = HalfClose::Wanted;
-                }
-            }
-        }
-        self.from_client.offer = true;
-        self.from_backend.offer = true;
-    }
-
-    fn pass_all(&mut self, side: Side) -> bool {
-        let source = self.source(side);
-        let bytes = source.inbox.take(usize::MAX);
-        let mut moved = !bytes.is_empty();
-        let end = source.input;
-        if let Input::Ended { .. } = end {
-            source.input = Input::Told;
-            moved = true;
-        }
-        match (side, end) {
-            (Side::Client, Input::Ended { clean: true }) => {
-                self.to_backend.push(bytes);
-                self.half_closing = HalfClose::Wanted;
-                self.due = Instant::now() + (self.allowed)(Wait::Reply);
-            }
-            // Cut off, perhaps by somebody on the way: nothing of it may look complete to the backend.
-            (Side::Client, Input::Ended { clean: false }) => self.lose_client(CLIENT_TRUNCATED),
-            (Side::Client, _) => self.to_backend.push(bytes),
-            (Side::Backend, Input::Ended { .. }) => {
-                self.to_client.push(bytes);
-                self.close(CLOSED);
-            }
-            (Side::Backend, _) => self.to_client.push(bytes),
-        }
-        moved
-    }
-
-    fn read_client(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.from_client.wants_input() || !self.room() || self.client_lost {
-            return false;
-        }
-        let read = self.from_client.inbox.poll_read(&mut self.client, cx);
-        if let Poll::Ready(Ok(n)) = &read {
-            self.bytes_in += *n as u64;
-        }
-        Self::note_read(&mut self.from_client, read)
-    }
-
-    fn read_backend(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.from_backend.wants_input() || !self.room() {
-            return false;
-        }
-        let Some(backend) = &mut self.backend else { return false };
-        let read = self.from_backend.inbox.poll_read(backend, cx);
-        Self::note_read(&mut self.from_backend, read)
-    }
-
-    fn note_read(source: &mut Source, read: Poll<io::Result<usize>>) -> bool {
-        match read {
-            Poll::Pending => return false,
-            Poll::Ready(Ok(0)) => source.input = Input::Ended { clean: true },
-            Poll::Ready(Ok(_)) => {}
-            Poll::Ready(Err(_)) => source.input = Input::Ended { clean: false },
-        }
-        source.offer = true;
-        true
-    }
-}
-
-/// No deadline: a spliced session may idle as long as both sides like (IDLE, RFC 2177); keepalive finds the dead ones.
-fn far_future() -> Instant {
-    Instant::now() + Duration::from_secs(86_400 * 365)
 }

@@ -1,19 +1,25 @@
 //! The contract between a dialogue and its driver, seen from the sockets.
 
+mod deadlines;
+mod ends;
+
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::ready;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::protocol::Violation;
+use crate::protocol::{Verdict, Violation};
 
 /// A dialogue made of two closures and a log of what it was told.
 struct Scripted {
     receive: Box<dyn FnMut(Side, &[u8], &mut Out) -> Result<Verdict, Violation> + Send>,
     ended: Box<dyn FnMut(Ended, &mut Out) -> Verdict + Send>,
     told: Arc<Mutex<Vec<Ended>>>,
-    wait: Wait,
+    wait: Arc<Mutex<Wait>>,
 }
 
 impl Dialogue for Scripted {
@@ -27,7 +33,7 @@ impl Dialogue for Scripted {
     }
 
     fn waiting_for(&self) -> Wait {
-        self.wait
+        *self.wait.lock().unwrap()
     }
 }
 
@@ -35,6 +41,7 @@ struct Bench {
     client: DuplexStream,
     backend: DuplexStream,
     told: Arc<Mutex<Vec<Ended>>>,
+    wait: Arc<Mutex<Wait>>,
     stop: crate::stop::Stopper,
     relay: tokio::task::JoinHandle<End<DuplexStream>>,
 }
@@ -66,7 +73,9 @@ fn bench_with(
     let (backend, theirs) = duplex(room);
     let told = Arc::new(Mutex::new(Vec::new()));
     let (stop, stopped) = crate::stop::channel();
-    let dialogue = Scripted { receive: Box::new(receive), ended: Box::new(ended), told: told.clone(), wait };
+    let wait = Arc::new(Mutex::new(wait));
+    let dialogue =
+        Scripted { receive: Box::new(receive), ended: Box::new(ended), told: told.clone(), wait: wait.clone() };
     let start = Start {
         client: ours,
         client_input: BytesMut::new(),
@@ -75,7 +84,7 @@ fn bench_with(
         dialogue: Box::new(dialogue),
     };
     let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, |_| {}));
-    Bench { client, backend, told, stop, relay }
+    Bench { client, backend, told, wait, stop, relay }
 }
 
 async fn read(stream: &mut DuplexStream, n: usize) -> String {
@@ -214,7 +223,7 @@ async fn the_end_of_the_backend_is_told_after_its_last_bytes() {
     bench.backend.write_all(b"250").await.unwrap();
     drop(bench.backend);
     assert_eq!(read(&mut bench.client, 6).await, "250421");
-    assert_eq!(bench.relay.await.unwrap().reason, CLOSED);
+    assert_eq!(bench.relay.await.unwrap().reason, BACKEND_GONE);
 }
 
 #[tokio::test]
@@ -267,87 +276,6 @@ async fn splice_covers_what_is_there_and_what_follows_both_ways() {
     assert_eq!((end.reason, end.bytes_in, end.bytes_out), (CLOSED, 10, 5));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_spliced_session_may_idle_for_hours() {
-    let mut bench = bench(|_, _, _| Ok(Verdict::Splice), go_on);
-    bench.client.write_all(b"IDLE").await.unwrap();
-    assert_eq!(read(&mut bench.backend, 4).await, "IDLE");
-    tokio::time::advance(Duration::from_secs(5 * 3600)).await;
-    bench.backend.write_all(b"EXISTS").await.unwrap();
-    assert_eq!(read(&mut bench.client, 6).await, "EXISTS");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deadline_is_told_once_and_ends_the_session() {
-    let mut bench = bench(pass_everything, |_, out| {
-        out.to_client.extend_from_slice(b"421 slow\r\n");
-        Verdict::Close
-    });
-    assert_eq!(read(&mut bench.client, 10).await, "421 slow\r\n");
-    assert_eq!(bench.relay.await.unwrap().reason, TIMEOUT_CLIENT);
-    assert_eq!(*bench.told.lock().unwrap(), [Ended::Deadline(Wait::Command)]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn bytes_without_progress_do_not_move_a_deadline() {
-    let mut bench = bench(|_, _, _| Ok(Verdict::More), |_, _| Verdict::Close);
-    let began = Instant::now();
-    for _ in 0..59 {
-        bench.client.write_all(b"x").await.unwrap();
-        tokio::time::advance(Duration::from_secs(1)).await;
-    }
-    assert_eq!(bench.relay.await.unwrap().reason, TIMEOUT_CLIENT);
-    assert!(began.elapsed() < Duration::from_secs(62), "{:?}", began.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_login_has_one_deadline_however_busy_the_client_is() {
-    let swallow = |_, input: &[u8], _: &mut Out| Ok(if input.is_empty() { Verdict::More } else { Verdict::Drop(4) });
-    let mut bench = bench_with(1024, Wait::Login, swallow, |_, _| Verdict::Close);
-    let began = Instant::now();
-    while !bench.relay.is_finished() {
-        assert!(began.elapsed() < Duration::from_secs(62), "NOOP kept the login open");
-        bench.client.write_all(b"NOOP").await.unwrap();
-        tokio::time::advance(Duration::from_secs(1)).await;
-    }
-    assert_eq!(bench.relay.await.unwrap().reason, TIMEOUT_CLIENT);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_never_reads_its_last_words_is_left() {
-    let mut bench = bench_with(
-        4,
-        Wait::Command,
-        |_, _, _| Err(Violation { reason: REASON, reply: Bytes::from_static(b"554 more than fits\r\n") }),
-        go_on,
-    );
-    bench.client.write_all(b"x").await.unwrap();
-    let end = bench.relay.await.unwrap();
-    assert_eq!(end.reason, REASON);
-    assert!(end.client.is_none());
-}
-
-#[tokio::test]
-async fn stop_lets_the_dialogue_say_goodbye() {
-    let mut bench = bench(pass_everything, |how, out| {
-        assert_eq!(how, Ended::Drain);
-        out.to_client.extend_from_slice(b"421 stopping\r\n");
-        Verdict::Close
-    });
-    bench.stop.stop();
-    assert_eq!(read(&mut bench.client, 14).await, "421 stopping\r\n");
-    assert_eq!(bench.relay.await.unwrap().reason, SHUTDOWN);
-}
-
-#[tokio::test(start_paused = true)]
-async fn stop_gives_a_reply_that_is_owed_a_little_time() {
-    let mut bench = bench(pass_everything, go_on);
-    bench.stop.stop();
-    bench.backend.write_all(b"250 late").await.unwrap();
-    assert_eq!(read(&mut bench.client, 8).await, "250 late");
-    assert_eq!(bench.relay.await.unwrap().reason, SHUTDOWN);
-}
-
 #[tokio::test]
 async fn without_a_backend_the_dialogue_hears_of_it_first() {
     let (mut client, ours) = duplex(64);
@@ -359,7 +287,7 @@ async fn without_a_backend_the_dialogue_hears_of_it_first() {
             Verdict::Close
         }),
         told: told.clone(),
-        wait: Wait::Greeting,
+        wait: Arc::new(Mutex::new(Wait::Greeting)),
     };
     let start: Start<DuplexStream, DuplexStream> = Start {
         client: ours,
@@ -372,7 +300,7 @@ async fn without_a_backend_the_dialogue_hears_of_it_first() {
     let end = run(start, |_| Duration::from_secs(60), stopped, |_| {}).await;
     assert_eq!(read(&mut client, 3).await, "421");
     assert_eq!(*told.lock().unwrap(), [Ended::BackendEof]);
-    assert_eq!(end.reason, CLOSED);
+    assert_eq!(end.reason, BACKEND_GONE);
 }
 
 #[tokio::test]
