@@ -130,14 +130,14 @@ impl Notes {
     }
 
     fn count(&mut self, name: &'static str, ok: bool) {
-        let ok = u32::from(ok);
-        match self.record.commands.iter_mut().find(|count| count.name == name) {
-            Some(count) => {
-                count.ok += ok;
-                count.all += 1;
-            }
-            None => self.record.commands.push(CommandCount { name, ok, all: 1 }),
-        }
+        let commands = &mut self.record.commands;
+        let mut count = match commands.iter().position(|count| count.name == name) {
+            Some(place) => commands.remove(place),
+            None => CommandCount { name, ok: 0, all: 0 },
+        };
+        count.ok += u32::from(ok);
+        count.all += 1;
+        commands.push(count); // the last one is the one used last
     }
 
     fn note(&mut self, stage: Stage) {
