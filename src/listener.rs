@@ -41,6 +41,17 @@ pub fn bind(address: SocketAddr) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
+/// Lets clients connect.
+///
+/// # Errors
+/// Those of the operating system: somebody else may have bound the same address and was faster.
+pub fn open(socket: &Socket) -> std::io::Result<(TcpListener, SocketAddr)> {
+    socket.listen(BACKLOG)?;
+    let socket = TcpListener::from_std(socket.try_clone()?.into())?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}
+
 /// The sockets of one listener and all that its sessions share.
 pub struct Listener {
     shared: Arc<Shared>,
@@ -59,19 +70,13 @@ impl Listener {
         }
     }
 
-    /// Starts to listen on `socket` and accepts until `closing` is told. Every session holds a clone of `alive`.
-    ///
-    /// # Errors
-    /// Those of `listen`.
-    pub async fn serve(&self, socket: Socket, mut closing: Stop, alive: mpsc::Sender<()>) -> std::io::Result<()> {
-        socket.listen(BACKLOG)?;
-        let socket = TcpListener::from_std(socket.into())?;
-        let listener = socket.local_addr()?;
+    /// Accepts until `closing` is told. Every session holds a clone of `alive`.
+    pub async fn serve(&self, socket: TcpListener, listener: SocketAddr, mut closing: Stop, alive: mpsc::Sender<()>) {
         let mut out_of_resources = false;
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = closing.told() => return Ok(()),
+                () = closing.told() => return,
                 accepted = socket.accept() => accepted,
             };
             match accepted {
