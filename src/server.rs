@@ -29,7 +29,7 @@ use crate::tls;
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A listener that cannot listen, though it could bind, tries again after this.
-const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the gate could not start.
 #[derive(Debug, thiserror::Error)]
@@ -247,15 +247,17 @@ impl Opening {
 
     async fn listen(&self, socket: Socket) -> (TcpListener, SocketAddr) {
         self.shared.health.until(|state| *state == State::Open).await;
+        let mut said = false;
         loop {
             match listener::open(&socket) {
                 Ok(opened) => return opened,
-                Err(error) => {
+                Err(error) if !said => {
                     let service = self.shared.listener.service.name;
                     let address = local_address(&socket).map(|address| address.to_string()).unwrap_or_default();
                     tracing::error!(service, "cannot listen on {address}: {error}{}; trying again", advice(&error));
-                    tokio::time::sleep(LISTEN_AGAIN).await;
+                    said = true;
                 }
+                Err(_) => tokio::time::sleep(LISTEN_AGAIN).await,
             }
         }
     }

@@ -48,6 +48,9 @@ async fn serve_smtp(stream: TcpStream, silent: Arc<std::sync::atomic::AtomicBool
             "QUIT" => b"221 2.0.0 Bye\r\n",
             _ => b"250 2.0.0 Ok\r\n",
         };
+        if line.starts_with("RSET") {
+            return; // dies
+        }
         if stream.write_all(answer).await.is_err() || answer.starts_with(b"221") {
             return;
         }
@@ -60,6 +63,12 @@ async fn serve_smtp(stream: TcpStream, silent: Arc<std::sync::atomic::AtomicBool
 }
 
 async fn bench(service: &str, format: LogFormat, more: &str, head: &str) -> Bench {
+    let bench = start(service, format, more, head, "127.0.0.1:0".parse().unwrap()).await;
+    bench.gate.all_open().await;
+    bench
+}
+
+async fn start(service: &str, format: LogFormat, more: &str, head: &str, listen: SocketAddr) -> Bench {
     let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = backend.local_addr().unwrap().port();
     let silent = Arc::new(std::sync::atomic::AtomicBool::default());
@@ -75,7 +84,7 @@ async fn bench(service: &str, format: LogFormat, more: &str, head: &str) -> Benc
          listen = [\"127.0.0.1:1\"]\nbackend = \"127.0.0.1:{port}\"\nclient_identity = \"xclient\"\n{more}\n"
     );
     let mut config = Config::parse(&text, Path::new("test.toml")).unwrap();
-    config.listeners[0].listen = vec!["127.0.0.1:0".parse().unwrap()];
+    config.listeners[0].listen = vec![listen];
     config.dns.servers = vec!["127.0.0.1:9".parse().unwrap()];
     let made = tls::self_signed::self_signed("mail.example.com").unwrap();
     let certificate = Certificate::from_pem(made.ecdsa.chain.as_bytes(), made.ecdsa.key.as_bytes()).unwrap();
@@ -83,7 +92,6 @@ async fn bench(service: &str, format: LogFormat, more: &str, head: &str) -> Benc
     let pages = Pages::default();
     let log = SessionLog::to_writer(format, LogProgram::Sealgate, "mail.example.com", Box::new(pages.clone())).unwrap();
     let gate = Gate::start(config, tls, log.clone(), Vec::new()).await.unwrap();
-    gate.all_open().await;
     Bench { gate, log, pages, silent }
 }
 
@@ -118,12 +126,18 @@ async fn say(client: &mut BufReader<TcpStream>, command: &str) -> String {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_listener_that_is_said_to_be_open_takes_connections() {
-    for _ in 0..10 {
-        let bench = bench("smtp", LogFormat::Text, "", "").await;
-        assert!(line(&mut bench.connect().await).await.starts_with("220 "));
-    }
+    // Somebody else has bound the same address, which does not show until one of the two listens.
+    let other = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let bench = start("smtp", LogFormat::Text, "", "", local_address(&other).unwrap()).await;
+    other.listen(1).unwrap();
+    bench.gate.listeners[0].shared.health.until(|state| *state == State::Open).await;
+    let early = timeout(Duration::from_millis(100), bench.gate.all_open()).await;
+    assert!(early.is_err(), "the backend is there, the socket is not open");
+    drop(other);
+    bench.gate.all_open().await;
+    assert!(line(&mut bench.connect().await).await.starts_with("220 "));
 }
 
 #[tokio::test]
@@ -175,6 +189,52 @@ async fn nobody_who_says_nothing_holds_up_the_end() {
         assert!(took < Duration::from_secs(2), "{service}, {more}: {took:?}");
         assert_eq!(log.matches("gate is stopping").count(), 2, "{service}, {more}: {log}");
         drop(clients);
+    }
+}
+
+/// How a client leaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Leaves {
+    AfterTheLastReply,
+    Unheard,
+    Reset,
+}
+
+#[tokio::test]
+async fn every_end_has_its_word() {
+    use Leaves::{AfterTheLastReply, Reset, Unheard};
+    let cases: [(&[&str], Leaves, &str); 9] = [
+        (&["EHLO a", "QUIT"], AfterTheLastReply, "ok"),
+        (&["EHLO a", "QUIT"], Unheard, "ok"),
+        (&["EHLO a", "MAIL FROM:<>", "QUIT"], AfterTheLastReply, "ok"),
+        (&["EHLO a", "MAIL FROM:<>", "QUIT"], Unheard, "ok"),
+        (&["EHLO a"], Reset, "client_error"),
+        (&["EHLO a", "MAIL FROM:<>"], Reset, "client_error"),
+        (&["GET / HTTP/1.1"], AfterTheLastReply, "client_error"),
+        (&["EHLO a", "MAIL FROM:<>", "RSET"], AfterTheLastReply, "backend_error"),
+        (&["EHLO a", "MAIL FROM:<>", "RSET"], Unheard, "backend_error"),
+    ];
+    for (commands, leaves, outcome) in cases {
+        let bench = bench("smtp", LogFormat::Text, "", "drain = \"1ms\"").await;
+        let mut client = bench.connect().await;
+        line(&mut client).await;
+        let (last, earlier) = commands.split_last().unwrap();
+        for command in earlier {
+            assert!(say(&mut client, command).await.starts_with("250"), "{command}");
+        }
+        match leaves {
+            Unheard => client.write_all(format!("{last}\r\n").as_bytes()).await.unwrap(),
+            AfterTheLastReply | Reset => drop(say(&mut client, last).await),
+        }
+        if leaves == Reset {
+            socket2::SockRef::from(client.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        drop(client);
+        while !String::from_utf8_lossy(&bench.pages.0.lock().unwrap()).contains("outcome=") {
+            tokio::task::yield_now().await;
+        }
+        let (log, _) = bench.end().await;
+        assert!(log.contains(&format!("outcome={outcome} ")), "{commands:?}, {leaves:?}: {log}");
     }
 }
 

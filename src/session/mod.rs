@@ -260,7 +260,9 @@ async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Resu
         tls: context.tls.as_deref(),
         service: context.service,
     };
-    unless_stopped(shared, backend::connect(&shared.listener, &caller, &shared.deadlines)).await?.map_err(|error| {
+    // Boxed, so that it is gone when it is done: the session's own memory stays as long as the session.
+    let connecting = Box::pin(backend::connect(&shared.listener, &caller, &shared.deadlines));
+    unless_stopped(shared, connecting).await?.map_err(|error| {
         shared.health.lost(&error);
         error.reason()
     })
