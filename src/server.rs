@@ -71,9 +71,6 @@ pub struct Gate {
     closing: Stopper,
     stop: Stopper,
     alive: mpsc::Receiver<()>,
-    /// How many sockets listen, of all.
-    listening: watch::Receiver<usize>,
-    sockets: usize,
     drain: Duration,
 }
 
