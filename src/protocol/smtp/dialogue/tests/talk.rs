@@ -300,7 +300,7 @@ fn rfc5321_4_1_1_5_rset_and_hello_forget_the_recipients() {
 
 #[test]
 fn an_address_literal_and_helo() {
-    let context = context("smtp", "[2001:db8::5]:1", Some(crate::protocol::smtp::fixtures::tls13()));
+    let context = context("smtp", "[2001:db8::5]:1", Some(crate::facts::TlsFacts::example()));
     let steps = [
         b("220 mx\r\n"),
         c("HELO [IPv6:2001:db8::5]\r\n"),
