@@ -187,6 +187,8 @@ pub struct ServerSignature {
     pub algorithm: SignatureAlgorithm,
     /// `SHA256`, `SHA384` or `SHA512`; Ed25519 has none of its own.
     pub digest: Option<&'static str>,
+    /// How the certificate itself was signed, by OpenSSL's short name (`RSA-SHA256`); none for an algorithm of no note.
+    pub certificate: Option<&'static str>,
 }
 
 /// The kinds of signature a server here can make.

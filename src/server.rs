@@ -164,7 +164,7 @@ impl Gate {
             .collect()
     }
 
-    /// Waits until every listener is open.
+    /// Waits until every listener has opened: its backend passed the test, and its sockets accept connections.
     pub async fn all_open(&self) {
         let sockets: usize = self.listeners.iter().map(|running| running.addresses.len()).sum();
         // The semaphore is never closed, and the permits come back at once: they are counted, not used.

@@ -1,4 +1,5 @@
 //! Who may import whom: the table in docs/architecture.md, kept by reading the sources.
+#![cfg(test)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! `sealgate report` on logs of every kind.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test: a panic is how it fails
+
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -97,7 +99,12 @@ fn written(format: LogFormat) -> Vec<u8> {
             version,
             suite: Suite { iana: openssl, openssl, bits: 256 },
             group,
-            signature: Some(ServerSignature { iana: "ed25519", algorithm: SignatureAlgorithm::Ed25519, digest: None }),
+            signature: Some(ServerSignature {
+                iana: "ed25519",
+                algorithm: SignatureAlgorithm::Ed25519,
+                digest: None,
+                certificate: None,
+            }),
             sni: Some("mail.example.com".into()),
             alpn: None,
             client_certificate: ClientCertificate::NotRequested,

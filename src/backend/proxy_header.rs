@@ -104,8 +104,11 @@ fn ssl(tls: &TlsFacts, with_common_name: bool) -> SslInfo<'static> {
         ssl.append_tlv(Tlv::SslCn(name.into()));
     }
     ssl.append_tlv(Tlv::SslCipher(tls.suite.openssl.into()));
-    // PP2_SUBTYPE_SSL_SIG_ALG would name the algorithm by which our certificate was signed, which nobody here knows.
     if let Some(signature) = &tls.signature {
+        // PROXY protocol §2.2.5: the algorithm by which our certificate was signed, as HAProxy names it.
+        if let Some(certificate) = signature.certificate {
+            ssl.append_tlv(Tlv::SslSigAlg(certificate.into()));
+        }
         ssl.append_tlv(Tlv::SslKeyAlg(key_algorithm(signature.algorithm)));
     }
     ssl.append_tlv(Tlv::Custom(SSL_GROUP, tls.group.iana().as_bytes().into()));

@@ -16,9 +16,11 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let settings = Log { format: LogFormat::Text, to: LogTarget::Stderr, program: LogProgram::Sealgate };
     let log = SessionLog::open(&settings, HOSTNAME)?;
     log.init_tracing()?;
+    log.hold();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let shown = runtime.block_on(show(args, log.clone()));
     runtime.shutdown_background(); // what did not end in its time is cut off
+    log.release();
     log.flush();
     shown
 }
@@ -26,12 +28,21 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 async fn show(args: &DemoArgs, log: SessionLog) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let demo = Demo::start(args.port_base, log.clone()).await?;
-    let report = tokio::select! {
-        report = demo.round_trip() => report,
+    let trip = async {
+        let demo = Demo::start(args.port_base, log.clone()).await?;
+        let report = demo.round_trip().await;
+        anyhow::Ok((demo, report))
+    };
+    let (demo, report) = tokio::select! {
+        trip = trip => trip?,
         () = told(&mut terminate, &mut interrupt) => return Ok(ExitCode::FAILURE),
     };
-    log.flush(); // so that the sessions stand above their table
+    if report.ok {
+        log.forget(); // the table says all of it
+    } else {
+        log.release();
+        log.flush(); // so that the sessions stand above their table
+    }
     if args.json {
         anstream::println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -46,6 +46,8 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 SIGTERM and SIGINT stop accepting, let sessions finish for `drain`, then say goodbye to the rest.
+SIGHUP opens the log file again, for logrotate. SEALGATE_LOG=sealgate=debug in the
+environment adds the details of failed handshakes.
 An SMTP listener opens only after its backend refused to relay for a stranger.
 
 Examples:
@@ -81,11 +83,12 @@ pub struct CheckArgs {
     pub offline: bool,
 }
 
-/// See all five services at work on loopback, with an embedded mail server, without any setup
+/// See all five services at work on loopback, without any setup
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Sends a mail through every SMTP listener, reads them back through both IMAP listeners, shows what
-each TLS session agreed on, then stays up until Ctrl-C. User `demo`, password `demo`.
+Starts the gate in front of an embedded mail server, sends a mail through every SMTP listener, reads
+them back through both IMAP listeners, shows what each TLS session agreed on, then stays up until
+Ctrl-C. User `demo`, password `demo`.
 
 Ports: smtp 2525, submission 2587, submissions 2465, imap 2143, imaps 2993.
 
@@ -105,7 +108,7 @@ pub struct DemoArgs {
     pub port_base: u16,
 }
 
-/// Count TLS versions, ciphers, groups and failures in mail logs, ours and Postfix's and Dovecot's own
+/// Count TLS versions, ciphers, groups and failures in mail logs
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Reads Sealgate's text, json and postfix formats and the logs of Postfix and Dovecot, mixed as they
@@ -178,6 +181,33 @@ pub fn report_error(error: &anyhow::Error) -> ExitCode {
         anstream::eprintln!("{}", mistakes.styled());
         return ExitCode::from(2);
     }
-    anstream::eprintln!("{} {error:#}", "error:".red().bold());
+    anstream::eprintln!("{} {}", "error:".red().bold(), told(error));
     ExitCode::FAILURE
+}
+
+/// An error with its causes, each once: some of ours tell of their cause themselves.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => told,
+        said => format!("{said}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("mail.key {0}; renew it")]
+    struct Telling(#[source] std::num::ParseIntError);
+
+    #[test]
+    fn an_error_tells_every_cause_once() {
+        let cause = || "x".parse::<u8>().unwrap_err();
+        let error = anyhow::Error::from(Telling(cause()));
+        assert_eq!(told(&error), "mail.key invalid digit found in string; renew it");
+        let error = anyhow::Error::from(cause()).context("cannot count");
+        assert_eq!(told(&error), "cannot count: invalid digit found in string");
+    }
 }

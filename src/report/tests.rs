@@ -70,7 +70,8 @@ fn failures_that_wait_for_a_reason_are_bounded() {
         writeln!(log, "postfix/smtpd[{n}]: SSL_accept error from unknown[192.0.2.1]: -1").unwrap();
     }
     let why = "warning: TLS library problem: error:0A0000C1:SSL routines::no shared cipher:x.c:1:";
-    writeln!(log, "postfix/smtpd[3]: {why}\npostfix/smtpd[3]: {why}").unwrap();
+    // The second belongs to a process beyond the limit, whose failure has been counted already.
+    writeln!(log, "postfix/smtpd[3]: {why}\npostfix/smtpd[{}]: {why}", NAMES + 4).unwrap();
     let summary = summary(&log);
     let reasons: Vec<_> = summary.failures.iter().map(|failure| (failure.reason.as_str(), failure.count)).collect();
     assert_eq!(reasons, [(NOT_LOGGED, NAMES as u64 + 4), ("no shared cipher", 1)]);

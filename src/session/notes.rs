@@ -106,6 +106,7 @@ impl Notes {
                     self.note(Stage::LoggedIn);
                 } else {
                     self.record.auth_failures += 1;
+                    self.note(Stage::LoginFailed);
                 }
             }
             Event::Message { accepted: true } => self.record.accepted += 1,

@@ -24,7 +24,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use jiff::Zoned;
@@ -48,6 +48,8 @@ pub enum Stage {
     Secured,
     /// The backend took the login; a line in `postfix` format for IMAP only.
     LoggedIn,
+    /// The backend refused it; a line in `postfix` format for SMTP only, at once, as fail2ban wants it.
+    LoginFailed,
     /// The session is over, or never came to be.
     Ended,
 }
@@ -63,6 +65,8 @@ struct Inner {
     renderer: Arc<Renderer>,
     queue: Arc<Queue>,
     file: Option<PathBuf>,
+    /// Sessions that began before are not noted.
+    since: OnceLock<SystemTime>,
 }
 
 impl SessionLog {
@@ -106,12 +110,15 @@ impl SessionLog {
     fn start(renderer: Renderer, target: writer::Target, file: Option<PathBuf>) -> io::Result<Self> {
         let (renderer, queue) = (Arc::new(renderer), Arc::new(Queue::default()));
         writer::spawn(Arc::clone(&queue), Arc::clone(&renderer), target)?;
-        Ok(Self { inner: Arc::new(Inner { renderer, queue, file }) })
+        Ok(Self { inner: Arc::new(Inner { renderer, queue, file, since: OnceLock::new() }) })
     }
 
     /// Writes what `format` has to say about a session that reached `stage`. Never waits: if the queue is
     /// full, the line is counted as lost.
     pub fn note(&self, stage: Stage, record: &Record) {
+        if self.inner.since.get().is_some_and(|since| record.began < *since) {
+            return;
+        }
         for entry in self.inner.renderer.record(stage, record, &Zoned::now()) {
             self.inner.queue.push(entry);
         }
@@ -132,6 +139,22 @@ impl SessionLog {
             self.inner.queue.replace_file(open_file(path)?);
         }
         Ok(())
+    }
+
+    /// Writes nothing from now on, until [`SessionLog::release`] or [`SessionLog::forget`] decides on what there was.
+    pub fn hold(&self) {
+        self.inner.queue.hold();
+    }
+
+    /// Writes what was held back, and goes on.
+    pub fn release(&self) {
+        self.inner.queue.release(true);
+    }
+
+    /// Drops what was held back, also what the sessions of that time have yet to say, and goes on. Works once.
+    pub fn forget(&self) {
+        self.inner.since.get_or_init(SystemTime::now);
+        self.inner.queue.release(false);
     }
 
     /// Waits until everything noted so far is written, for a moment at most. Returns whether it is.

@@ -17,19 +17,17 @@ const COMMANDS: &[&str] = &[
     "xclient", "xforward", "unknown",
 ];
 
-/// The most lines about failed logins of one session.
-const AUTH_FAILURE_LINES: u32 = 100;
-
 /// Everything there is to say at this stage.
 pub(super) fn lines(program: LogProgram, pid: u32, stage: Stage, record: &Record) -> Vec<Line> {
     let mut lines = Lines { program, list: Vec::new() };
     match (record.protocol, stage) {
         ("imap", Stage::LoggedIn) => lines.imap_login(record),
         ("imap", Stage::Ended) => lines.imap_ended(pid, record),
-        ("imap", Stage::Connected | Stage::Secured) => {}
+        ("imap", Stage::Connected | Stage::Secured | Stage::LoginFailed) => {}
         (_, Stage::Connected) => lines.smtpd(Level::Info, format!("connect from {}", client(record))),
         (_, Stage::Secured) => lines.smtp_secured(record),
         (_, Stage::LoggedIn) => {}
+        (_, Stage::LoginFailed) => lines.smtp_login_failed(record),
         (_, Stage::Ended) => lines.smtp_ended(record),
     }
     lines.list
@@ -89,14 +87,16 @@ impl Lines {
         self.smtpd(Level::Info, text);
     }
 
+    fn smtp_login_failed(&mut self, record: &Record) {
+        let method = bare(record.method.as_deref().unwrap_or("?"));
+        let user = record.user.as_deref().map(|user| format!(", sasl_username={}", bare(user))).unwrap_or_default();
+        let client = client(record);
+        self.warning(&format!("{client}: SASL {method} authentication failed: (reason unavailable){user}"));
+    }
+
     fn smtp_ended(&mut self, record: &Record) {
         let client = client(record);
         let failed = handshake_failed(record);
-        for _ in 0..record.auth_failures.min(AUTH_FAILURE_LINES) {
-            let method = bare(record.method.as_deref().unwrap_or("?"));
-            let user = record.user.as_deref().map(|user| format!(", sasl_username={}", bare(user))).unwrap_or_default();
-            self.warning(&format!("{client}: SASL {method} authentication failed: (reason unavailable){user}"));
-        }
         if failed {
             self.handshake_failed(record, &client);
         }

@@ -41,6 +41,8 @@ struct State {
     octets: usize,
     /// The writer holds a batch that is not on the disk yet.
     busy: bool,
+    /// Nothing is given to the writer.
+    held: bool,
     closed: bool,
 }
 
@@ -64,13 +66,30 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Gives the writer nothing until [`Queue::release`], or until the queue is closed.
+    pub fn hold(&self) {
+        self.lock().held = true;
+    }
+
+    /// Lets the writer go on: with what was held back, or without it.
+    pub fn release(&self, keep: bool) {
+        let mut state = self.lock();
+        state.held = false;
+        if !keep {
+            state.batch = Batch::default();
+            state.octets = 0;
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
     /// Everything that waits; blocks until there is something. `None` when the queue is closed and empty.
     /// Asking for the next batch says that the last one is done.
     pub fn take(&self) -> Option<Batch> {
         let mut state = self.lock();
         state.busy = false;
         self.written.notify_all();
-        while state.batch.items.is_empty() && state.batch.lost == 0 {
+        while (state.batch.items.is_empty() && state.batch.lost == 0) || (state.held && !state.closed) {
             if state.closed {
                 return None;
             }

@@ -81,8 +81,9 @@ impl Certificate {
         let (names, not_before, not_after) =
             (names(leaf), time(leaf.validity().not_before), time(leaf.validity().not_after));
         let ordered = parsed.iter().zip(parsed.iter().skip(1)).all(|(below, above)| below.issuer() == above.subject());
+        let certificate = signed_by(leaf);
         drop(parsed);
-        let certified = CertifiedKey::new(chain, Arc::new(NotedKey { key: private, kind }));
+        let certified = CertifiedKey::new(chain, Arc::new(NotedKey { key: private, kind, certificate }));
         certified.keys_match().map_err(|_| Problem::Mismatch.at(key_place))?;
         Ok(Self { certified: Arc::new(certified), kind, names, not_before, not_after, ordered })
     }
@@ -185,6 +186,22 @@ fn rsa_bits(certificate: &X509Certificate<'_>) -> Option<u16> {
     }
 }
 
+/// How a certificate was signed, by OpenSSL's short name (RFC 8017 appendix A.2, RFC 5758 §3.2, RFC 8410 §3).
+fn signed_by(certificate: &X509Certificate<'_>) -> Option<&'static str> {
+    Some(match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.5" => "RSA-SHA1",
+        "1.2.840.113549.1.1.10" => "RSASSA-PSS",
+        "1.2.840.113549.1.1.11" => "RSA-SHA256",
+        "1.2.840.113549.1.1.12" => "RSA-SHA384",
+        "1.2.840.113549.1.1.13" => "RSA-SHA512",
+        "1.2.840.10045.4.3.2" => "ecdsa-with-SHA256",
+        "1.2.840.10045.4.3.3" => "ecdsa-with-SHA384",
+        "1.2.840.10045.4.3.4" => "ecdsa-with-SHA512",
+        "1.3.101.112" => "ED25519",
+        _ => return None,
+    })
+}
+
 fn time(time: x509_parser::time::ASN1Time) -> SystemTime {
     let seconds = Duration::from_secs(time.timestamp().unsigned_abs());
     let epoch = SystemTime::UNIX_EPOCH;
@@ -194,7 +211,7 @@ fn time(time: x509_parser::time::ASN1Time) -> SystemTime {
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{place}: {problem}")]
+#[error("{place} {problem}")]
 pub struct CertificateError {
     place: String,
     #[source]
@@ -203,7 +220,10 @@ pub struct CertificateError {
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("cannot be read: {0}; the user that starts sealgate needs read access")]
+    #[error("cannot be read: {0}; {advice}", advice = match .0.kind() {
+        std::io::ErrorKind::PermissionDenied => "the user that starts sealgate needs read access",
+        _ => "check the path in [[tls.certificate]]",
+    })]
     Unreadable(std::io::Error),
     #[error("holds no certificate; write the server's own certificate first, then the intermediate ones, as PEM")]
     NoCertificate,
@@ -220,7 +240,8 @@ enum Problem {
     )]
     UnsupportedKey(String),
     #[error(
-        "is not the key of the chain's first certificate; check that the files are of one pair and the chain in order"
+        "is not the key of the chain's first certificate; check that the files are of one pair, and that the chain \
+         begins with the server's own certificate"
     )]
     Mismatch,
 }

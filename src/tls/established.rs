@@ -74,6 +74,7 @@ mod tests {
                 iana: "rsa_pss_rsae_sha256",
                 algorithm: SignatureAlgorithm::RsaPss { bits: 2048 },
                 digest: Some("SHA256"),
+                certificate: None,
             }),
             sni: None,
             alpn: None,

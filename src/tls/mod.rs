@@ -218,8 +218,8 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, alert: Alert, v
     part(stream).await;
 }
 
-/// Waits until the client has taken the alert. To close with octets unread would reset the connection, and a reset
-/// takes the alert with it.
+/// Lets the client finish and take the alert. To close with octets unread would reset the connection, and a reset may
+/// take the alert with it.
 async fn part<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let drain = async {
         stream.shutdown().await?;

@@ -50,12 +50,14 @@ impl std::fmt::Display for KeyKind {
 pub(super) struct NotedKey {
     pub(super) key: Arc<dyn SigningKey>,
     pub(super) kind: KeyKind,
+    /// How the key's certificate was signed: it goes into the note.
+    pub(super) certificate: Option<&'static str>,
 }
 
 impl SigningKey for NotedKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         let signer = self.key.choose_scheme(offered)?;
-        let signature = describe(signer.scheme(), self.kind)?;
+        let signature = ServerSignature { certificate: self.certificate, ..describe(signer.scheme(), self.kind)? };
         Some(Box::new(NotedSigner { signer, signature }))
     }
 
@@ -136,7 +138,7 @@ fn describe(scheme: SignatureScheme, key: KeyKind) -> Option<ServerSignature> {
         (SignatureScheme::ED25519, KeyKind::Ed25519) => ("ed25519", Ed25519, None),
         _ => return None,
     };
-    Some(ServerSignature { iana, algorithm, digest })
+    Some(ServerSignature { iana, algorithm, digest, certificate: None })
 }
 
 #[cfg(test)]
@@ -144,7 +146,7 @@ mod tests {
     use super::*;
 
     const NOTED: ServerSignature =
-        ServerSignature { iana: "ed25519", algorithm: SignatureAlgorithm::Ed25519, digest: None };
+        ServerSignature { iana: "ed25519", algorithm: SignatureAlgorithm::Ed25519, digest: None, certificate: None };
 
     #[tokio::test]
     async fn a_note_of_any_poll_is_kept_and_one_from_before_is_not_believed() {

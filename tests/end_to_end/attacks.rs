@@ -12,7 +12,7 @@ const FALSE_ENDS: [&str; 9] =
     ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r.\r\n", "\r\n.\r", "\r\n\0.\r\n", "\r\n.\0\r\n", "\n.\r"];
 
 /// A mail that carries another one behind something that is no end of data.
-fn carrier(end: &str, user: &User) -> String {
+pub fn carrier(end: &str, user: &User) -> String {
     format!(
         "Subject: carrier\r\n\r\ntext{end}MAIL FROM:<admin@example.net>\r\nRCPT TO:<{}>\r\nDATA\r\n\
          Subject: smuggled\r\n\r\nsmuggled\r\n.\r\n",
@@ -20,7 +20,7 @@ fn carrier(end: &str, user: &User) -> String {
     )
 }
 
-fn begin(wire: &mut Wire, user: &User) {
+pub fn begin(wire: &mut Wire, user: &User) {
     assert_eq!(wire.say("MAIL FROM:<sender@example.com>").code, 250);
     assert_eq!(wire.say(&format!("RCPT TO:<{}>", user.address)).code, 250);
     assert_eq!(wire.say("DATA").code, 354);
@@ -88,7 +88,7 @@ fn cve_2011_0411_commands_behind_starttls_are_refused() {
         ("submission", "STARTTLS", "RSET"),
         ("imap", "a STARTTLS", "b CAPABILITY"),
     ] {
-        let log = gate.log.from_here();
+        let log = gate.log.tail();
         let mut wire = gate.connect(service);
         wire.line().expect("a greeting");
         if service != "imap" {
@@ -105,7 +105,7 @@ fn cve_2011_0411_commands_behind_starttls_are_refused() {
 fn a_client_cannot_say_who_it_is() {
     let (stack, _shown) = stack();
     let gate = Setup::new().listener("smtp", stack.postfix.xclient.smtp, "xclient").start();
-    let log = stack.postfix.log.from_here();
+    let log = stack.postfix.log.tail();
     let mut wire = gate.secured("smtp", &Offer::default().config());
     for command in ["XCLIENT ADDR=192.0.2.77 NAME=friend.example.net", "XFORWARD ADDR=192.0.2.77"] {
         assert!((500..600).contains(&wire.say(command).code), "{command}");

@@ -91,7 +91,7 @@ fn the_old_dovecot_is_hardened() {
 #[test]
 fn dovecot_counts_a_proxy_header_with_tls_as_secured() {
     let (stack, _shown) = stack();
-    let (user, log) = (stack.user(), stack.dovecot.log.from_here());
+    let (user, log) = (stack.user(), stack.dovecot.log.tail());
     let mut wire = connect(stack.dovecot.gated);
     wire.send(v2_header());
     let greeting = wire.line().expect("a greeting");
@@ -105,7 +105,7 @@ fn dovecot_counts_a_proxy_header_with_tls_as_secured() {
 fn dovecot_takes_the_client_from_imap_id() {
     let (stack, _shown) = stack();
     let (user, dovecot) = (stack.user(), dovecot_with_imap_id());
-    let log = dovecot.log.from_here();
+    let log = dovecot.log.tail();
     let mut wire = connect(dovecot.gated);
     let greeting = wire.line().expect("a greeting");
     assert!(!greeting.contains("LOGINDISABLED"), "{greeting}");

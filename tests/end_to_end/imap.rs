@@ -153,7 +153,7 @@ fn dovecot_learns_the_client_by_proxy_header_and_by_id() {
     let from = IpAddr::from([127, 0, 0, 2]);
     for (dovecot, identity) in [(&stack.dovecot, "proxy-v2"), (with_id, "imap-id")] {
         let gate = Setup::new().listener("imaps", dovecot.gated, identity).start();
-        let (user, log) = (stack.user(), dovecot.log.from_here());
+        let (user, log) = (stack.user(), dovecot.log.tail());
         let mut wire = gate.secure("imaps", gate.connect_from(from, "imaps"), &Offer::default().config());
         assert!(log_in(&mut wire, &user).starts_with("l OK"), "{identity}");
         log.wait_for(&["Login:", &format!("user=<{}>", user.name), "rip=127.0.0.2", "secured"]);

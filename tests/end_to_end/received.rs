@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 
 use rustls::{NamedGroup, ProtocolVersion, SignatureScheme};
 
+use crate::support::clients::run as run_program;
 use crate::support::dns::Zone;
 use crate::support::gate::{BEHIND_BALANCER, Gate, Setup, gate};
 use crate::support::mail;
-use crate::support::pki::HOSTNAME;
+use crate::support::pki::{HOSTNAME, pki};
 use crate::support::stack::{PASSWORD, User, stack};
 use crate::support::wait::has_ipv6;
 use crate::support::wire::{Offer, Wire};
@@ -275,4 +276,29 @@ fn the_user_is_shown_where_the_administrator_wants_it_and_the_name_where_it_is_k
     let from = "Received: from client.example.org (client.example.com [198.51.100.3])\n\t(using TLSv1.3";
     assert!(field.starts_with(from), "{field}");
     assert!(field.contains(&format!("\n\t(Authenticated sender: {})\n\tby ", user.name)), "{field}");
+}
+
+#[test]
+fn a_client_certificate_is_named_in_the_field() {
+    let (stack, _shown) = stack();
+    let (ca, client) = (&pki().ca, &pki().client);
+    let gate = Setup::new()
+        .table(&format!("[tls]\nclient_certificates = \"request\"\nclient_ca = \"{}\"", ca.display()))
+        .listener("smtp", stack.postfix.proxy.smtp, "proxy-v2")
+        .start();
+    let files = [ca, &client.chain, &client.key].map(|path| path.to_str().expect("UTF-8"));
+    let verified = "(Client CN \"client.example.org\", Issuer \"Sealgate test authority\" (verified OK))";
+    let [ca, chain, key] = files;
+    let with = ["--cert", chain, "--key", key];
+    for (certificate, line) in [(with.as_slice(), verified), (&[], "(Client did not present a certificate)")] {
+        let user = stack.user();
+        let url = format!("smtp://127.0.0.1:{}/client.example.org", gate.port("smtp"));
+        let mut args = vec!["-sSv", "--ssl-reqd", "--cacert", ca, "--url", &url, "--upload-file", "-"];
+        args.extend(["--mail-from", "sender@example.net", "--mail-rcpt", &user.address]);
+        args.extend(certificate);
+        run_program("curl", &args, &mail::mail("text\r\n")).success();
+        // Folded where it is longer than a line.
+        let field = field(&user).replace("\n\t", " ");
+        assert!(field.contains(line), "{field}");
+    }
 }

@@ -23,7 +23,7 @@ fn strangers_stay_strangers_although_127_0_0_1_is_in_mynetworks() {
     let (stack, _shown) = stack();
     let (xclient, proxy) = (stack.postfix.xclient.smtp, stack.postfix.proxy.smtp);
     for (identity, port) in [("xclient", xclient), ("proxy-v1", proxy), ("proxy-v2", proxy)] {
-        let log = stack.postfix.log.from_here();
+        let log = stack.postfix.log.tail();
         let gate = Setup::new().listener("smtp", port, identity).start();
         let refused = recipient(&gate, Ipv4Addr::new(127, 0, 0, 2), FOREIGN);
         assert_eq!(refused.code, 554, "{identity}: {refused:?}");
@@ -32,6 +32,15 @@ fn strangers_stay_strangers_although_127_0_0_1_is_in_mynetworks() {
         assert_eq!(recipient(&gate, Ipv4Addr::LOCALHOST, FOREIGN).code, 250, "{identity}");
         assert_eq!(recipient(&gate, Ipv4Addr::new(127, 0, 0, 2), "RCPT TO:<u000@example.net>").code, 250, "{identity}");
     }
+}
+
+#[test]
+fn a_backend_on_a_unix_socket_knows_the_client_just_so() {
+    let (stack, _shown) = stack();
+    let backend = format!("unix:{}", stack.postfix.unix.display());
+    let gate = Setup::new().listener_on("smtp", &backend, "xclient", "").start();
+    assert_eq!(recipient(&gate, Ipv4Addr::new(127, 0, 0, 2), FOREIGN).code, 554);
+    assert_eq!(recipient(&gate, Ipv4Addr::new(127, 0, 0, 2), "RCPT TO:<u000@example.net>").code, 250);
 }
 
 #[test]
@@ -113,7 +122,7 @@ fn behind_a_header(
 ) -> impl Fn(Wire) + Send + Sync {
     let smtp = fake::smtp(special);
     move |mut wire| {
-        wire.skip_proxy_header();
+        wire.proxy_header();
         smtp(wire);
     }
 }
@@ -141,7 +150,7 @@ fn names_for_xclient_come_from_our_own_look_up() {
         wire.say("RCPT TO:<u000@example.net>")
     };
     for (client, name, reverse) in [(good, 250, 250), (lying, 450, 250), (nameless, 450, 450), (broken, 450, 450)] {
-        let log = stack.postfix.log.from_here();
+        let log = stack.postfix.log.tail();
         let answer = ask(&by_name, client);
         assert_eq!(answer.code, name, "{client}: {answer:?}");
         if name != 250 {

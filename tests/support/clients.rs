@@ -1,7 +1,6 @@
 //! The real clients: swaks, msmtp, curl and smtplib send, mbsync, curl and imaplib read.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::pki::pki;
@@ -71,16 +70,10 @@ impl Finished {
 
 /// Runs a program with a time limit.
 pub fn run(program: &str, args: &[&str], input: &[u8]) -> Finished {
-    run_with(program, args, input, &[])
-}
-
-/// Runs a program with a time limit and more in its environment.
-pub fn run_with(program: &str, args: &[&str], input: &[u8], environment: &[(&str, &Path)]) -> Finished {
     let mut child = Command::new("timeout")
         .args(["-k", "5", "60", program])
         .args(args)
         .env("LC_ALL", "C.UTF-8")
-        .envs(environment.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

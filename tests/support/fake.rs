@@ -90,7 +90,9 @@ pub fn smtp(special: impl Fn(&str, &mut Wire) -> Option<bool> + Send + Sync + 's
                 None => {}
             }
             let answer = match verb.split([' ', ':']).next().unwrap_or_default() {
-                "EHLO" => "250-old.example.net\r\n250-PIPELINING\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME",
+                "EHLO" => {
+                    "250-old.example.net\r\n250-PIPELINING\r\n250-AUTH PLAIN LOGIN\r\n250-CHUNKING\r\n250 8BITMIME"
+                }
                 "RCPT" if !verb.contains("@EXAMPLE.NET") => "554 5.7.1 Relay access denied",
                 "AUTH" => "235 2.7.0 Authentication successful",
                 "DATA" => "354 End data with <CR><LF>.<CR><LF>",

@@ -74,14 +74,20 @@ impl Setup {
 
     /// A listener with more lines.
     #[must_use]
-    pub fn listener_with(mut self, service: &'static str, backend: u16, identity: &str, more: &str) -> Self {
+    pub fn listener_with(self, service: &'static str, backend: u16, identity: &str, more: &str) -> Self {
+        self.listener_on(service, &format!("127.0.0.1:{backend}"), identity, more)
+    }
+
+    /// A listener in front of any backend.
+    #[must_use]
+    pub fn listener_on(mut self, service: &'static str, backend: &str, identity: &str, more: &str) -> Self {
         let port = free_port();
         self.ports.push((service, port));
         let v6 = if has_ipv6() { format!(", \"[::1]:{port}\"") } else { String::new() };
         writeln!(
             self.listeners,
             "[[listener]]\nservice = \"{service}\"\nlisten = [\"127.0.0.1:{port}\"{v6}]\n\
-             backend = \"127.0.0.1:{backend}\"\nclient_identity = \"{identity}\"\n{more}"
+             backend = \"{backend}\"\nclient_identity = \"{identity}\"\n{more}"
         )
         .expect("a string");
         self

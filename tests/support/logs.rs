@@ -18,7 +18,7 @@ impl Log {
     }
 
     /// What is written from now on.
-    pub fn from_here(&self) -> Self {
+    pub fn tail(&self) -> Self {
         let from = std::fs::read(&self.path).map_or(0, |bytes| bytes.len());
         Self { path: self.path.clone(), from }
     }
@@ -43,7 +43,7 @@ pub struct Shown(Vec<Log>);
 impl Shown {
     /// From now on.
     pub fn on_failure(logs: impl IntoIterator<Item = Log>) -> Self {
-        Self(logs.into_iter().map(|log| log.from_here()).collect())
+        Self(logs.into_iter().map(|log| log.tail()).collect())
     }
 }
 

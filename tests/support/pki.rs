@@ -28,6 +28,8 @@ pub struct Pki {
     pub rsa: Files,
     /// With an ECDSA key.
     pub ecdsa: Files,
+    /// A client's, for `client.example.org`.
+    pub client: Files,
 }
 
 /// The test authority.
@@ -46,17 +48,18 @@ fn make() -> Pki {
     std::fs::write(&ca, params.self_signed(&key).expect("a certificate").pem()).expect("a file");
     let issuer = Issuer::new(params, key);
 
-    let issue = |name: &str, algorithm| {
-        let names = [HOSTNAME, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let issue = |name: &str, common_name: &str, algorithm| {
+        let names = [common_name, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let mut params = CertificateParams::new(names).expect("names");
-        params.distinguished_name.push(DnType::CommonName, HOSTNAME);
+        params.distinguished_name.push(DnType::CommonName, common_name);
         let key = KeyPair::generate_for(algorithm).expect("a key");
         let files = Files { chain: dir.join(format!("{name}.pem")), key: dir.join(format!("{name}.key")) };
         std::fs::write(&files.chain, params.signed_by(&key, &issuer).expect("a certificate").pem()).expect("a file");
         std::fs::write(&files.key, key.serialize_pem()).expect("a file");
         files
     };
-    let rsa = issue("rsa", &PKCS_RSA_SHA256);
-    let ecdsa = issue("ecdsa", &PKCS_ECDSA_P256_SHA256);
-    Pki { ca, rsa, ecdsa }
+    let rsa = issue("rsa", HOSTNAME, &PKCS_RSA_SHA256);
+    let ecdsa = issue("ecdsa", HOSTNAME, &PKCS_ECDSA_P256_SHA256);
+    let client = issue("client", "client.example.org", &PKCS_ECDSA_P256_SHA256);
+    Pki { ca, rsa, ecdsa, client }
 }

@@ -1,7 +1,7 @@
 //! A private Postfix, hardened as the old server is said to be, with the loopback services from `config/backends/`.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::logs::Log;
@@ -45,6 +45,8 @@ pub struct Postfix {
     pub naked: u16,
     /// XCLIENT; every recipient is put off with a 4xx.
     pub deferring: u16,
+    /// XCLIENT, on a Unix-domain socket.
+    pub unix: PathBuf,
     /// XCLIENT; the whole world is in `$mynetworks`.
     pub open: u16,
     _server: Server,
@@ -93,6 +95,12 @@ impl Postfix {
         let proxy_reverse = pair(PROXY, &by_reverse).smtp;
         let deferring = pair(XCLIENT, &option("smtpd_client_restrictions=defer")).smtp;
         let open = pair(XCLIENT, &option("mynetworks=0.0.0.0/0")).smtp;
+        // The same service, its first column changed.
+        let text = shipped(XCLIENT, &[]);
+        let (service, _) = text.split_once("\n127.0.0.1:").expect("two services");
+        let (name, options) = service.split_once("inet").expect("the service's type");
+        assert!(name.starts_with("127.0.0.1:"), "{name}");
+        writeln!(master, "xclient unix {options}").expect("a string");
         let (hardened, naked) = (free_port(), free_port());
         writeln!(master, "127.0.0.1:{hardened} inet n - n - - smtpd").expect("a string");
         writeln!(master, "127.0.0.1:{naked} inet n - n - - smtpd\n  -o smtpd_tls_security_level=none")
@@ -130,6 +138,7 @@ impl Postfix {
             naked,
             deferring,
             open,
+            unix: queue.join("public/xclient"),
             _server: server,
         }
     }
@@ -153,6 +162,7 @@ smtpd_tls_security_level = encrypt
 smtpd_tls_auth_only = yes
 smtpd_tls_cert_file = {chain}
 smtpd_tls_key_file = {key}
+smtpd_tls_loglevel = 1
 smtpd_sasl_auth_enable = yes
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = {sasl_socket}

@@ -85,10 +85,13 @@ impl Server {
 
     /// Sends it a signal: `TERM`, `INT`, …
     pub fn signal(&self, name: &str) {
-        if let Some(pid) = self.pid() {
-            let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill");
-            assert!(status.success(), "kill -s {name} {pid}");
-        }
+        assert!(self.try_signal(name), "{}: kill -s {name}", self.pid_file.display());
+    }
+
+    /// Whether there is a process that a signal could be sent to.
+    fn try_signal(&self, name: &str) -> bool {
+        let Some(pid) = self.pid() else { return false };
+        Command::new("kill").args(["-s", name, &pid.to_string()]).status().is_ok_and(|status| status.success())
     }
 
     /// How it ended, if it has.
@@ -97,11 +100,11 @@ impl Server {
     }
 
     /// Ends it and waits for that.
-    pub fn stop(&mut self) -> Option<ExitStatus> {
+    fn stop(&mut self) -> Option<ExitStatus> {
         if let Some(status) = self.ended() {
             return Some(status);
         }
-        self.signal("TERM");
+        self.try_signal("TERM");
         within(super::wait::PATIENCE, || self.ended())
     }
 }
@@ -110,7 +113,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         if self.stop().is_none() {
             eprintln!("{} did not end on SIGTERM", self.pid_file.display());
-            self.signal("KILL");
+            self.try_signal("KILL");
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

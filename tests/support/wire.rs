@@ -205,8 +205,8 @@ impl Wire {
         }
     }
 
-    /// Reads a PROXY header, version 2, away.
-    pub fn skip_proxy_header(&mut self) {
+    /// Reads a PROXY header, version 2, away; it is as long as it says, or what came of it.
+    pub fn proxy_header(&mut self) -> Vec<u8> {
         const FIXED: usize = 16;
         let length = |read: &[u8]| match read.get(14..FIXED) {
             Some([high, low]) => FIXED + usize::from(u16::from_be_bytes([*high, *low])),
@@ -214,10 +214,11 @@ impl Wire {
         };
         while self.read.len() < length(&self.read) {
             if !self.fill() {
-                return;
+                break;
             }
         }
-        self.read.drain(..length(&self.read));
+        let octets = length(&self.read).min(self.read.len());
+        self.read.drain(..octets).collect()
     }
 
     /// Everything up to the other side's end.
@@ -242,6 +243,16 @@ impl Wire {
             }
             Stream::Moving => {}
         }
+    }
+
+    /// Tears the connection down with a reset.
+    pub fn reset(self) {
+        let socket = match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
+            Stream::Moving => return,
+        };
+        socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO)).expect("an option");
     }
 
     /// More bytes; false at the end, clean or not.

@@ -18,9 +18,16 @@ async fn facts_are_what_the_client_sees() {
             Group::Secp384r1,
             "ECDH, secp384r1, 384 bits",
         ),
+        (
+            "-tls1_3 -ciphersuites TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384",
+            TlsVersion::Tls13,
+            "TLS_AES_256_GCM_SHA384", // the server's order
+            Group::X25519,
+            "X25519, 253 bits",
+        ),
         ("-tls1_2", TlsVersion::Tls12, "ECDHE-ECDSA-AES256-GCM-SHA384", Group::X25519, "X25519, 253 bits"),
         (
-            "-tls1_2 -groups P-256 -cipher ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305",
+            "-tls1_2 -groups P-256 -cipher ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256",
             TlsVersion::Tls12,
             "ECDHE-RSA-AES128-GCM-SHA256", // the server's order
             Group::Secp256r1,

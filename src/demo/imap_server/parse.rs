@@ -200,9 +200,12 @@ pub fn announced_literal(line: &[u8]) -> Option<(u64, bool)> {
 mod tests {
     use super::*;
 
+    /// What is read and what comes of it.
+    type Cases<T> = &'static [(&'static [u8], T)];
+
     #[test]
     fn rfc3501_9_strings_come_in_three_forms() {
-        let cases: &[(&[u8], Result<&[u8], Bad>)] = &[
+        let cases: Cases<Result<&[u8], Bad>> = &[
             (b"demo", Ok(b"demo")),
             (b"\"de mo\"", Ok(b"de mo")),
             (b"\"a\\\"b\\\\\"", Ok(b"a\"b\\")),
@@ -265,7 +268,7 @@ mod tests {
 
     #[test]
     fn literals_are_announced_at_the_end_of_a_line() {
-        let cases: &[(&[u8], Option<(u64, bool)>)] = &[
+        let cases: Cases<Option<(u64, bool)>> = &[
             (b"a LOGIN {4}", Some((4, true))),
             (b"a LOGIN {4+}", Some((4, false))),
             (b"a LOGIN {0}", Some((0, true))),

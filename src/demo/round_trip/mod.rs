@@ -244,3 +244,6 @@ fn compare(sent: &Sent, through: &str, mails: &[Bytes], legs: &mut [Leg]) {
     };
     leg.received = Some(text);
 }
+
+#[cfg(test)]
+mod tests;

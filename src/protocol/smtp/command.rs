@@ -2,8 +2,10 @@
 
 use super::path;
 
-/// The longest command line, CRLF included. RFC 5321 §4.5.3.1.4 asks for 512 plus what extensions add; this leaves room for all of them.
-pub const COMMAND_LIMIT: usize = 4096;
+/// The longest command line, CRLF included. RFC 5321 §4.5.3.1.4 asks for 512 plus what extensions add; this leaves room for
+/// all of them. It is also Postfix's own limit (`line_length_limit`), and must not be more: a Postfix before 2.9 takes what
+/// stands behind its limit for the next command, which would be one that the gate has never judged.
+pub const COMMAND_LIMIT: usize = 2048;
 
 /// The longest AUTH line and SASL response, CRLF included (RFC 4954 §4).
 pub const AUTH_LIMIT: usize = 12_288;
@@ -133,6 +135,13 @@ pub fn line_limit(input: &[u8]) -> usize {
         Some((word, _)) if word.eq_ignore_ascii_case(b"AUTH ") => AUTH_LIMIT,
         _ => COMMAND_LIMIT,
     }
+}
+
+/// Whether a backend that cuts lines at [`COMMAND_LIMIT`] finds no command in what it cuts off: there is nothing, or base64
+/// alone, as in AUTH and in the exchange behind it (RFC 4954 §4).
+pub fn is_one_command(text: &[u8]) -> bool {
+    let behind = text.get(COMMAND_LIMIT..).unwrap_or_default();
+    behind.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'='))
 }
 
 /// Whether a line, its end taken off whatever that was, begins an HTTP request.

@@ -42,14 +42,23 @@ pub struct SmtpDialogue {
     errors: u32,
     /// Octets of an oversized line thrown away so far.
     skipped: usize,
-    /// Octets came behind DATA before its answer went to the client.
-    behind_data: bool,
+    /// Octets came behind DATA or AUTH before its answer went to the client.
+    early: Option<Early>,
     /// The client said MAIL or AUTH.
     began: bool,
     /// The client's input is held.
     held: bool,
     /// How it goes on once no reply is owed any more.
     afterwards: Afterwards,
+}
+
+/// What came before it was asked for; its meaning hangs on the answer.
+#[derive(Clone, Copy)]
+enum Early {
+    /// Behind DATA.
+    Content,
+    /// Behind AUTH or a response.
+    SaslResponse,
 }
 
 /// How the client's octets are to be read, and what the backend's next reply is.
@@ -91,7 +100,7 @@ struct Transaction {
     utf8: bool,
     /// Accepted recipients.
     accepted: u32,
-    /// The first one.
+    /// The last of them.
     recipient: Box<str>,
     /// A chunk of this message has carried our Received field.
     chunks_began: bool,
@@ -130,7 +139,7 @@ impl SmtpDialogue {
             messages: 0,
             errors: 0,
             skipped: 0,
-            behind_data: false,
+            early: None,
             began: false,
             held: false,
             afterwards: Afterwards::GoOn,
@@ -146,9 +155,11 @@ impl SmtpDialogue {
         if !self.queue.is_empty() {
             return Ok(None);
         }
-        if self.behind_data {
-            // DATA was refused after its content had come: see `client`.
-            return Err(reasons::BEHIND_DATA.violation(replies::BEHIND_DATA));
+        match self.early {
+            // DATA or AUTH was refused after what belongs to it had come: see `client`.
+            Some(Early::Content) => return Err(reasons::BEHIND_DATA.violation(replies::BEHIND_DATA)),
+            Some(Early::SaslResponse) => return Err(reasons::BEHIND_AUTH.violation(replies::BEHIND_AUTH)),
+            None => {}
         }
         if self.errors >= self.context.rules.max_errors {
             return Err(reasons::TOO_MANY_ERRORS.violation(replies::TOO_MANY_ERRORS));

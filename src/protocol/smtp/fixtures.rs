@@ -27,6 +27,7 @@ pub fn tls13() -> TlsFacts {
             iana: "ecdsa_secp256r1_sha256",
             algorithm: SignatureAlgorithm::Ecdsa { curve: "P-256" },
             digest: Some("SHA256"),
+            certificate: None,
         }),
         sni: None,
         alpn: None,

@@ -1,6 +1,6 @@
 //! SMTP (RFC 5321) and message submission (RFC 6409).
 //!
-//! [`preamble`] speaks before STARTTLS, [`dialogue`] judges client and backend after it; the other modules are what they
+//! `preamble` speaks before STARTTLS, `dialogue` judges client and backend after it; the other modules are what they
 //! judge with. Nothing here does I/O.
 
 // The tables of the tests: their first row says what the columns are.

@@ -10,6 +10,7 @@ pub const BARE_NEWLINE: Reason = Reason::new(Outcome::ClientError, "bare newline
 pub const LINE_TOO_LONG: Reason = Reason::new(Outcome::ClientError, "command line too long");
 pub const BAD_CHUNK: Reason = Reason::new(Outcome::ClientError, "bad chunk size");
 pub const BEHIND_DATA: Reason = Reason::new(Outcome::ClientError, "content before the answer to DATA");
+pub const BEHIND_AUTH: Reason = Reason::new(Outcome::ClientError, "more before the answer to AUTH");
 pub const CLIENT_LOST: Reason = Reason::new(Outcome::ClientError, "client went away in a message");
 pub const CLIENT_CUT: Reason = Reason::new(Outcome::ClientError, "connection cut");
 pub const HTTP: Reason = Reason::new(Outcome::ClientError, "HTTP request on an SMTP port");

@@ -51,6 +51,13 @@ fn every_key_format_and_kind_loads() {
         let certificate = Certificate::from_pem(&read("chain"), &read("key")).unwrap();
         assert_eq!(certificate.key_kind(), kind, "{make_key}");
         assert_eq!(certificate.names(), ["old.example"], "the common name, without alternative names");
+        let (_, parsed) = X509Certificate::from_der(&certificate.certified.cert[0]).unwrap();
+        let expected = match kind {
+            KeyKind::Rsa { .. } => "RSA-SHA256",
+            KeyKind::Ecdsa { .. } => "ecdsa-with-SHA256",
+            KeyKind::Ed25519 => "ED25519",
+        };
+        assert_eq!(signed_by(&parsed), Some(expected), "{make_key}");
     }
 }
 
@@ -90,7 +97,8 @@ fn an_error_names_the_file_and_says_what_to_do() {
 fn a_file_that_cannot_be_read_is_named() {
     let files = CertificateFiles { chain: "/nonexistent/chain.pem".into(), key: "/nonexistent/key.pem".into() };
     let error = Certificate::load(&files).unwrap_err().to_string();
-    assert!(error.starts_with("/nonexistent/chain.pem: cannot be read: No such file"), "{error}");
+    assert!(error.starts_with("/nonexistent/chain.pem cannot be read: No such file"), "{error}");
+    assert!(error.ends_with("; check the path in [[tls.certificate]]"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,3 @@
-use std::slice;
-
 use rcgen::{
     CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
 };
@@ -86,11 +84,14 @@ fn then_what_the_client_can_verify() {
 
 #[test]
 fn rfc8446_4_2_3_pkcs1_signs_no_tls13_handshake() {
-    let names = &["mail.example.com"];
-    let certificates = [certificate(names, &PKCS_RSA_SHA256), certificate(names, &PKCS_ECDSA_P384_SHA384)];
+    let certificates = [
+        certificate(&["mail.example.com"], &PKCS_ECDSA_P384_SHA384),
+        certificate(&["rsa.example.com"], &PKCS_RSA_SHA256),
+    ];
     let signatures = &[Scheme::RSA_PKCS1_SHA256, Scheme::ECDSA_NISTP384_SHA384];
-    assert_eq!(choice(slice::from_ref(&certificates[0]), &Client { signatures, ..EVERYTHING }), 0);
-    assert_eq!(choice(&certificates, &Client { signatures, ..EVERYTHING }), 1);
+    let client = Client { host: Some("rsa.example.com"), signatures, ..EVERYTHING };
+    assert_eq!(choice(&certificates, &client), 0);
+    assert_eq!(choice(&certificates, &Client { version: TlsVersion::Tls12, ..client }), 1);
 }
 
 #[test]

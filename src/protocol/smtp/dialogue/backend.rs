@@ -133,17 +133,18 @@ impl SmtpDialogue {
             Pending::Helo(name) if ok => {
                 self.greeted(Hello { name, extended: false }, whole, out);
             }
-            Pending::Auth if goes_on => self.state = State::SaslResponse,
+            Pending::Auth if goes_on => {
+                self.early = None;
+                self.state = State::SaslResponse;
+            }
             Pending::Auth => self.authenticated(ok, out),
             Pending::Mail { utf8 } if ok => self.transaction = Transaction { utf8, ..Transaction::default() },
             Pending::Rcpt(recipient) if ok => {
                 self.transaction.accepted = self.transaction.accepted.saturating_add(1);
-                if self.transaction.accepted == 1 {
-                    self.transaction.recipient = recipient;
-                }
+                self.transaction.recipient = recipient;
             }
             Pending::Data if goes_on => {
-                self.behind_data = false;
+                self.early = None;
                 self.state = State::Content(Content::new(out.now));
             }
             Pending::EndOfData => {
@@ -170,6 +171,7 @@ impl SmtpDialogue {
         let Some(exchange) = self.exchange.take() else { return };
         let exchange = *exchange;
         if ok {
+            self.early = None;
             self.user = Some(exchange.user.clone().unwrap_or_default().into());
         }
         out.events.push(Event::Auth { method: exchange.method, user: exchange.user, ok });

@@ -3,7 +3,7 @@
 use bytes::BufMut;
 
 use super::pending::Pending;
-use super::{SmtpDialogue, State};
+use super::{Early, SmtpDialogue, State};
 use crate::facts::Reason;
 use crate::protocol::line::{Line, first_line};
 use crate::protocol::smtp::command::{self, Command, Verb};
@@ -33,10 +33,15 @@ impl SmtpDialogue {
             return Ok(Verdict::Hold);
         }
         if let Some(last) = self.queue.back().filter(|last| last.is_last_in_group()) {
-            // Content if the answer to DATA is a 354. If it is not, these octets would turn into commands that the
-            // client never gave, so `backend` ends the session. A client that waits for the answer, as RFC 2920 §3.1 has it,
-            // cannot have sent them: whatever the driver had read when the answer went out was sent too early.
-            self.behind_data |= matches!(last, Pending::Data);
+            // Content if the answer to DATA is a 354, a SASL response if that to AUTH is a 334. If it is not, these octets
+            // would turn into commands that the client never gave, and a secret would stand in the backend's log, so
+            // `settle` ends the session. A client that waits for the answer, as RFC 2920 §3.1 has it, cannot have sent
+            // them: whatever the driver had read when the answer went out was sent too early.
+            self.early = match last {
+                Pending::Data => Some(Early::Content),
+                Pending::Auth => Some(Early::SaslResponse),
+                _ => None,
+            };
             return Ok(Verdict::Hold);
         }
         if self.skipped > 0 {
@@ -54,6 +59,9 @@ impl SmtpDialogue {
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
         if !proper {
             return Ok(self.refuse_line(len, replies::BARE_NEWLINE, reasons::BARE_NEWLINE, out));
+        }
+        if !command::is_one_command(text) {
+            return Ok(self.refuse_line(len, replies::LINE_TOO_LONG, reasons::LINE_TOO_LONG, out));
         }
         if sasl {
             if let Some(exchange) = &mut self.exchange {

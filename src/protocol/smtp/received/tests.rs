@@ -18,6 +18,7 @@ fn tls12() -> TlsFacts {
             iana: "rsa_pkcs1_sha256",
             algorithm: SignatureAlgorithm::RsaPkcs1 { bits: 2048 },
             digest: Some("SHA256"),
+            certificate: None,
         }),
         ..tls13()
     }
@@ -84,7 +85,8 @@ fn resumed_sessions_carry_no_signature() {
     let resumed = TlsFacts { signature: None, ..tls13() };
     let got = field(&context("203.0.113.5:1", None, Some(resumed)), &trace(&client));
     assert!(got.contains("(256/256 bits)\r\n\t key-exchange X25519MLKEM768)\r\n\t(No client"), "{got}");
-    let ed25519 = ServerSignature { iana: "ed25519", algorithm: SignatureAlgorithm::Ed25519, digest: None };
+    let ed25519 =
+        ServerSignature { iana: "ed25519", algorithm: SignatureAlgorithm::Ed25519, digest: None, certificate: None };
     let got =
         field(&context("203.0.113.5:1", None, Some(TlsFacts { signature: Some(ed25519), ..tls13() })), &trace(&client));
     assert!(got.contains("\t key-exchange X25519MLKEM768 server-signature ED25519)\r\n"), "{got}");

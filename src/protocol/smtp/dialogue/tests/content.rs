@@ -1,6 +1,6 @@
 //! DATA and BDAT.
 
-use super::{after, command, envelope, hello, rejecting, smtp};
+use super::{OFFER, after, command, envelope, hello, rejecting, smtp};
 use crate::protocol::smtp::fixtures::{Cut, End, Step, b, c, run};
 use crate::protocol::{Event, Wait};
 
@@ -131,7 +131,7 @@ fn a_rejected_message_never_ends_for_the_backend() {
         assert!(seen.events.contains(&Event::Message { accepted: false }));
     }
     // Not answered before it has been sent, wherever it was cut.
-    let (client, _, seen) = after(&rejecting(), &data(), &[c("a.\r\nb\nc\r\n")]);
+    let (client, _, seen) = after(&rejecting(), &data(), &[c("a.\r\n\nb\r\n")]);
     assert_eq!((client.as_str(), seen.end), ("", End::Open(Wait::Body)));
     let (client, _, seen) = after(&rejecting(), &data(), &[c("a\nb\r\n.\n"), b("250 taken\r\n")]);
     assert_eq!((client.as_str(), seen.end), ("", End::Open(Wait::Body)));
@@ -181,8 +181,10 @@ fn rfc3030_each_chunk_has_an_answer_and_the_last_is_the_verdict() {
     let (_, backend, _) = after(&smtp(), &envelope(), &[c("BDAT 1\r\nx"), b("451 c\r\n"), c("BDAT 1 LAST\r\ny")]);
     assert!(backend.ends_with("LAST\r\n{R}y"), "{backend}");
     // Without recipients there is no message.
-    let (_, backend, _) = after(&smtp(), &envelope(), &[c("RSET\r\n"), b("250 r\r\n"), c("BDAT 1 LAST\r\nx")]);
-    assert_eq!(backend, "RSET\r\nBDAT 1 LAST\r\nx");
+    for (reset, answer) in [("RSET\r\n", "250 r\r\n"), ("EHLO c\r\n", OFFER)] {
+        let (_, backend, _) = after(&smtp(), &envelope(), &[c(reset), b(answer), c("BDAT 1 LAST\r\nx")]);
+        assert_eq!(backend, format!("{reset}BDAT 1 LAST\r\nx"));
+    }
     // A second message has a field of its own.
     let again = "BDAT 1 LAST\r\nxMAIL FROM:<>\r\nRCPT TO:<r@example.com>\r\nBDAT 1 LAST\r\ny";
     let (_, backend, _) = after(&smtp(), &envelope(), &[c(again), b("250 t\r\n250 m\r\n250 r\r\n")]);

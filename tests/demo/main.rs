@@ -1,0 +1,11 @@
+//! The demo: its embedded servers spoken to by other people's clients, and the whole command.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy's allowance for tests does not reach their helpers"
+)]
+
+mod command;
+mod embedded;

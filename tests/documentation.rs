@@ -1,0 +1,65 @@
+//! What the documents point at is there.
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Every file below the directory with that extension.
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let (mut found, mut directories) = (Vec::new(), vec![root().join(directory)]);
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let mut functions = BTreeSet::new();
+    for path in [files("src", "rs"), files("tests", "rs")].concat() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        functions.extend(text.split("fn ").skip(1).filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
+    }
+    let text = std::fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    // Test names are sentences, and nothing else in code font has as many words.
+    let named: Vec<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|code| code.rsplit("::").next().unwrap_or(code))
+        .filter(|code| {
+            code.matches('_').count() >= 3 && code.bytes().all(|octet| octet == b'_' || octet.is_ascii_alphanumeric())
+        })
+        .collect();
+    assert!(named.len() > 10, "only {} names were found", named.len());
+    let missing: Vec<_> = named.iter().filter(|name| !functions.contains(**name)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn every_relative_link_leads_somewhere() {
+    let mut count = 0;
+    for document in [vec![root().join("README.md")], files("docs", "md")].concat() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
+            if link.contains("://") || link.starts_with('#') {
+                continue;
+            }
+            let target = document.parent().unwrap().join(link.split('#').next().unwrap_or(link));
+            assert!(target.exists(), "{}: {link}", document.display());
+            count += 1;
+        }
+    }
+    assert!(count > 0, "no link was found");
+}
