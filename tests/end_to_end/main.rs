@@ -10,6 +10,7 @@ mod attacks;
 mod backends;
 mod bounds;
 mod check;
+mod cutoff;
 mod drain;
 mod imap;
 mod limits;
