@@ -13,6 +13,7 @@ mod check;
 mod cutoff;
 mod drain;
 mod imap;
+mod injection;
 mod limits;
 mod mail;
 mod policy;
