@@ -16,6 +16,7 @@ mod imap;
 mod injection;
 mod limits;
 mod mail;
+mod passes;
 mod policy;
 mod received;
 mod relay;
