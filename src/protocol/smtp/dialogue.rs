@@ -208,7 +208,12 @@ impl SmtpDialogue {
 
     fn client_ended(&mut self, clean: bool, out: &mut Out) -> Verdict {
         if self.in_message() || !clean {
-            let reason = if self.in_message() { reasons::CLIENT_LOST } else { reasons::CLIENT_CUT };
+            let reason = match self.queue.front() {
+                _ if self.in_message() => reasons::CLIENT_LOST,
+                // RFC 5321 §4.1.1.10 has it wait for the 221; many a client does not, and nothing is lost by that.
+                Some(Pending::Quit) => reasons::QUIT,
+                _ => reasons::CLIENT_CUT,
+            };
             self.ending(reason, out);
             return self.close();
         }

@@ -106,6 +106,15 @@ fn reasons_in(seen: &Seen) -> Vec<Reason> {
 }
 
 #[test]
+fn a_client_that_does_not_wait_for_the_221_has_ended_well() {
+    let (_, _, seen) = after(&smtp(), &hello(), &[c("QUIT\r\n"), left(false)]);
+    assert_eq!((reasons_in(&seen), seen.end), (vec![reasons::QUIT], End::Closed));
+    // With an answer outstanding it does not know what became of its command.
+    let (_, _, seen) = after(&smtp(), &hello(), &[c("NOOP\r\nQUIT\r\n"), left(false)]);
+    assert_eq!(reasons_in(&seen), [reasons::CLIENT_CUT]);
+}
+
+#[test]
 fn a_rejected_message_is_one_refusal_however_the_session_ends() {
     let rejected = [envelope(), vec![c("DATA\r\n"), b("354 go\r\n"), c("x\ny")]].concat();
     let cases: &[(Step, &str)] = &[
