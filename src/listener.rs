@@ -41,13 +41,15 @@ pub fn bind(address: SocketAddr) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// Starts to listen: from here on connections are established.
+/// Lets clients connect.
 ///
 /// # Errors
-/// Those of the operating system.
-pub fn listen(socket: Socket) -> std::io::Result<TcpListener> {
+/// Those of the operating system: somebody else may have bound the same address and was faster.
+pub fn open(socket: &Socket) -> std::io::Result<(TcpListener, SocketAddr)> {
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    let socket = TcpListener::from_std(socket.try_clone()?.into())?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
 }
 
 /// The sockets of one listener and all that its sessions share.
@@ -68,17 +70,13 @@ impl Listener {
         }
     }
 
-    /// Accepts on `socket`, which [`listen`] made, until `closing` is told. Every session holds a clone of `alive`.
-    ///
-    /// # Errors
-    /// Those of the operating system, before the first connection.
-    pub async fn serve(&self, socket: TcpListener, mut closing: Stop, alive: mpsc::Sender<()>) -> std::io::Result<()> {
-        let listener = socket.local_addr()?;
+    /// Accepts until `closing` is told. Every session holds a clone of `alive`.
+    pub async fn serve(&self, socket: TcpListener, listener: SocketAddr, mut closing: Stop, alive: mpsc::Sender<()>) {
         let mut out_of_resources = false;
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = closing.told() => return Ok(()),
+                () = closing.told() => return,
                 accepted = socket.accept() => accepted,
             };
             match accepted {

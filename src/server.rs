@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socket2::Socket;
-use tokio::sync::{mpsc, watch};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -15,7 +16,7 @@ use crate::backend::health::{Health, State};
 use crate::backend::supervisor::supervise;
 use crate::config::{ClientIdentity, Config};
 use crate::facts::canonical;
-use crate::listener::{Listener, bind, listen};
+use crate::listener::{self, Listener, bind};
 use crate::permits::Addresses;
 use crate::protocol::{Rules, Service};
 use crate::session::Shared;
@@ -23,8 +24,12 @@ use crate::session_log::SessionLog;
 use crate::stop::{self, Stop, Stopper};
 use crate::tls;
 
-/// What sessions may still take after they were told that the gate is stopping.
-const LAST_WORDS: Duration = Duration::from_secs(8);
+/// What sessions may still take after they were told that the gate is stopping: the relay's last replies and words, and
+/// the time for the client to read them.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// A listener that cannot listen, though it could bind, tries again after this.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the gate could not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,13 +65,12 @@ fn advice(error: &std::io::Error) -> &'static str {
 /// A running gate.
 pub struct Gate {
     listeners: Vec<Running>,
+    /// One permit for each socket that takes connections.
+    open: Arc<Semaphore>,
     tasks: JoinSet<()>,
     closing: Stopper,
     stop: Stopper,
     alive: mpsc::Receiver<()>,
-    /// How many sockets listen, of all.
-    listening: watch::Receiver<usize>,
-    sockets: usize,
     drain: Duration,
 }
 
@@ -89,8 +93,7 @@ impl Gate {
         let (closing, closing_told) = stop::channel();
         let (stop, stop_told) = stop::channel();
         let (alive, all_gone) = mpsc::channel(1);
-        let (opened, listening) = watch::channel(0);
-        let opened = Arc::new(opened);
+        let now_open = Arc::new(Semaphore::new(0));
         let mut sockets = Inherited(inherited);
         let addresses = Arc::new(Addresses::new(config.limits.connections_per_address, config.limits.exempt.clone()));
         let resolver = resolver(&config)?;
@@ -137,15 +140,8 @@ impl Gate {
             tasks.spawn(watch_backend(shared.clone()));
             let listener = Arc::new(Listener::new(shared.clone()));
             for socket in sockets {
-                let opened = opened.clone();
-                tasks.spawn(open(
-                    listener.clone(),
-                    shared.clone(),
-                    socket,
-                    closing_told.clone(),
-                    alive.clone(),
-                    opened,
-                ));
+                let opening = Opening { listener: listener.clone(), shared: shared.clone(), open: now_open.clone() };
+                tasks.spawn(opening.serve(socket, closing_told.clone(), alive.clone()));
             }
         }
         let rotation = config.tls.ticket_rotation;
@@ -157,8 +153,7 @@ impl Gate {
                 tls.roll_ticket_keys();
             }
         });
-        let sockets = listeners.iter().map(|running: &Running| running.addresses.len()).sum();
-        Ok(Self { listeners, tasks, closing, stop, alive: all_gone, listening, sockets, drain: config.drain })
+        Ok(Self { listeners, open: now_open, tasks, closing, stop, alive: all_gone, drain: config.drain })
     }
 
     /// Every service with the addresses that it is bound to.
@@ -171,8 +166,9 @@ impl Gate {
 
     /// Waits until every listener has opened: its backend passed the test, and its sockets accept connections.
     pub async fn all_open(&self) {
-        // An error means that every task that could still open a socket has ended.
-        let _ = self.listening.clone().wait_for(|listening| *listening == self.sockets).await;
+        let sockets: usize = self.listeners.iter().map(|running| running.addresses.len()).sum();
+        // The semaphore is never closed, and the permits come back at once: they are counted, not used.
+        let _ = self.open.acquire_many(sockets.try_into().unwrap_or(u32::MAX)).await;
     }
 
     /// Stops accepting, lets sessions finish for the configured time, then tells the rest to go.
@@ -230,26 +226,42 @@ fn local_address(socket: &Socket) -> Option<SocketAddr> {
     socket.local_addr().ok()?.as_socket()
 }
 
-/// Waits for the backend's first passed test, then accepts.
-async fn open(
+/// One socket of a listener, bound and not open yet.
+struct Opening {
     listener: Arc<Listener>,
     shared: Arc<Shared>,
-    socket: Socket,
-    mut closing: Stop,
-    alive: mpsc::Sender<()>,
-    opened: Arc<watch::Sender<usize>>,
-) {
-    tokio::select! {
-        () = shared.health.until(|state| *state == State::Open) => {}
-        () = closing.told() => return,
+    open: Arc<Semaphore>,
+}
+
+impl Opening {
+    /// Waits for the backend's first passed test, then accepts.
+    async fn serve(self, socket: Socket, mut closing: Stop, alive: mpsc::Sender<()>) {
+        let opened = tokio::select! {
+            opened = self.listen(socket) => opened,
+            () = closing.told() => return,
+        };
+        self.open.add_permits(1);
+        let (socket, address) = opened;
+        self.listener.serve(socket, address, closing, alive).await;
     }
-    let address = local_address(&socket);
-    let served = async {
-        let socket = listen(socket)?;
-        opened.send_modify(|listening| *listening += 1);
-        listener.serve(socket, closing, alive).await
-    };
-    if let Err(error) = served.await {
-        tracing::error!("{}: cannot listen on {address:?}: {error}", shared.listener.service.name);
+
+    async fn listen(&self, socket: Socket) -> (TcpListener, SocketAddr) {
+        self.shared.health.until(|state| *state == State::Open).await;
+        let mut said = false;
+        loop {
+            match listener::open(&socket) {
+                Ok(opened) => return opened,
+                Err(error) if !said => {
+                    let service = self.shared.listener.service.name;
+                    let address = local_address(&socket).map(|address| address.to_string()).unwrap_or_default();
+                    tracing::error!(service, "cannot listen on {address}: {error}{}; trying again", advice(&error));
+                    said = true;
+                }
+                Err(_) => tokio::time::sleep(LISTEN_AGAIN).await,
+            }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

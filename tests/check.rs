@@ -187,6 +187,40 @@ fn mistakes_of_the_configuration_are_told_to_people_and_to_scripts() {
 }
 
 #[test]
+fn run_says_once_what_is_wrong_with_a_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("sealgate.toml");
+    let lines = "hostname = 'h.example'\n[[tls.certificate]]\nchain = 'absent.pem'\nkey = 'key.pem'\n\
+        [[listener]]\nservice = 'imaps'\nbackend = '127.0.0.1:143'\nclient_identity = 'proxy-v2'\n";
+    fs::write(&config, lines).unwrap();
+    let output = sealgate(&["run", "--config", config.to_str().unwrap()]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(told.matches("No such file").count(), 1, "{told}");
+    assert!(
+        told.starts_with("error: ") && told.contains("absent.pem cannot be read") && told.contains("check the path")
+    );
+}
+
+#[test]
+fn whoever_has_seen_enough_of_the_json_causes_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("sealgate.toml");
+    fs::write(&config, "").unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_sealgate"))
+        .args(["check", "--json", "--config", config.to_str().unwrap()])
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
 fn the_man_page_and_completions_come_from_the_command_line_itself() {
     let page = sealgate(&["generate", "man"]);
     assert!(page.status.success() && text(&page.stdout).contains(".TH sealgate 1"), "{page:?}");

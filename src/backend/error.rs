@@ -23,7 +23,7 @@ pub enum ConnectError {
     /// It was silent for too long.
     #[error(
         "backend {backend} was silent: no {step} within {limit:?}; check that it is not overloaded and that this port \
-         expects what client_identity sends (a port that expects a PROXY header says nothing before it)"
+         expects what client_identity sends (a port that expects a PROXY header or TLS says nothing before it)"
     )]
     Late {
         /// The backend.
@@ -84,7 +84,10 @@ pub enum ConnectError {
         reply: String,
     },
     /// The capability list has no ID.
-    #[error("backend {backend} has no ID in its capability list: client_identity = \"imap-id\" needs Dovecot ≥ 2.0.9")]
+    #[error(
+        "backend {backend} has no ID in its capability list; choose another client_identity, since \"imap-id\" needs \
+         Dovecot 2.0.9 or later"
+    )]
     IdNotAnnounced {
         /// The backend.
         backend: BackendAddr,
@@ -92,8 +95,8 @@ pub enum ConnectError {
     /// The PROXY header was taken for a command.
     #[error(
         "backend {backend} took the PROXY header of client_identity = \"{}\" for a command ({reply}); set \
-         smtpd_upstream_proxy_protocol = haproxy for that service (Postfix ≥ 2.10; proxy-v2 needs ≥ 3.5) or haproxy = yes \
-         for that inet_listener (Dovecot ≥ 2.2.19), or choose another client_identity",
+         smtpd_upstream_proxy_protocol = haproxy for that service (Postfix 2.10 or later, for proxy-v2 3.5) or haproxy = \
+         yes for that inet_listener (Dovecot 2.2.19 or later), or choose another client_identity",
         .identity.as_str()
     )]
     ProxyNotUnderstood {

@@ -23,7 +23,7 @@ const TRY_LIMIT: Duration = Duration::from_secs(6);
 pub struct Probe {
     /// What a client from 192.0.2.1 sees, introduced as the listener introduces its clients.
     pub seen: Result<Seen, ConnectError>,
-    /// The identities that make sense for the service, and whether the backend takes them.
+    /// The identities that make sense for the service, the best first, and whether the backend takes them.
     pub takes: Vec<(ClientIdentity, Result<(), ConnectError>)>,
 }
 
@@ -49,9 +49,10 @@ impl Seen {
 /// Looks at a listener's backend through the listener's own identity, and tries the others.
 pub async fn probe(listener: &Listener, hostname: &str, deadlines: &Deadlines) -> Probe {
     let tried = if listener.service.takes_mail() {
-        [ClientIdentity::Xclient, ClientIdentity::ProxyV1, ClientIdentity::ProxyV2]
+        [ClientIdentity::ProxyV2, ClientIdentity::ProxyV1, ClientIdentity::Xclient]
     } else {
-        [ClientIdentity::ImapId, ClientIdentity::ProxyV1, ClientIdentity::ProxyV2]
+        // Version 1 cannot say that the client came by TLS, without which Dovecot 2.3 lets nobody log in.
+        [ClientIdentity::ProxyV2, ClientIdentity::ImapId, ClientIdentity::ProxyV1]
     };
     let limit = TRY_LIMIT.min(deadlines.connect + deadlines.greeting);
     let [first, second, third] = tried.map(|identity| takes(listener, identity, hostname, limit));

@@ -38,7 +38,9 @@ pub async fn supervise(
             Err(error) => SelfTest::Unreachable(error),
         };
         let after = state_after(before, &outcome);
-        health.set(after);
+        if !health.settle(before, after) {
+            continue; // lost while the test ran
+        }
         let message = outcome.to_string();
         if said.as_ref() != Some(&(after, message.clone())) {
             say(listener, after, &outcome, &message);

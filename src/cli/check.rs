@@ -25,7 +25,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     }
     let mut out = anstream::AutoStream::auto(io::stdout().lock());
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &findings)?;
+        serde_json::to_writer_pretty(&mut out, &findings).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
         finding::print(&findings, &mut out)?;

@@ -1,6 +1,7 @@
 //! `sealgate run`: everything is checked before the first socket opens; then serve until told to stop.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use listenfd::ListenFd;
@@ -14,6 +15,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::RunArgs;
 
+/// How long sessions that are cut off may take to be dropped.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
+
 /// Runs the command.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
@@ -26,7 +30,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the worker threads")?;
     let served = runtime.block_on(serve(config, tls, log.clone()));
-    runtime.shutdown_background(); // what did not end in its time is cut off
+    // What did not end in its time is cut off, and leaves its record when it is dropped.
+    runtime.shutdown_timeout(LAST_RECORDS);
     log.flush();
     served
 }

@@ -20,7 +20,7 @@ use crate::backend::inbound::{Inbound, read_proxy_header};
 use crate::backend::{self, Caller, Connected};
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
-use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId};
+use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
 use crate::permits::Addresses;
 use crate::protocol::{Context, Farewell, Learned, Opening, Rules, TlsMode, Wait};
 use crate::relay;
@@ -92,8 +92,25 @@ pub async fn run(shared: Arc<Shared>, arrival: Arrival) {
 /// Tells a client that there is no room for it, and why.
 pub async fn turn_away(shared: Arc<Shared>, arrival: Arrival) {
     let mut notes = Notes::new(&shared, &arrival);
-    say_goodbye(&shared, arrival.stream, Farewell::TooManyConnections, &mut notes).await;
-    notes.end(TOO_MANY);
+    let Arrival { mut stream, peer, local, .. } = arrival;
+    let reason = match identify(&shared, &mut stream, peer, local).await {
+        Ok(who) => {
+            notes.identified(who.client, who.local);
+            say_goodbye(&shared, stream, TOO_MANY, &mut notes).await
+        }
+        Err(reason) => reason,
+    };
+    notes.end(reason);
+}
+
+/// Waits for `what` unless the gate is stopping.
+async fn unless_stopped<T>(shared: &Shared, what: impl Future<Output = T>) -> Result<T, Reason> {
+    let mut stop = shared.stop.clone();
+    tokio::select! {
+        biased;
+        () = stop.told() => Err(CUT_OFF),
+        done = what => Ok(done),
+    }
 }
 
 async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Reason {
@@ -108,8 +125,7 @@ async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Rea
     let (client, local) = (who.client, who.local);
     notes.identified(client, local);
     let Some(_permit) = shared.addresses.admit(client.ip()) else {
-        say_goodbye(shared, stream, Farewell::TooManyConnections, notes).await;
-        return TOO_MANY_FROM_ADDRESS;
+        return say_goodbye(shared, stream, TOO_MANY_FROM_ADDRESS, notes).await;
     };
     let names = look_up(shared, client);
     let mut context = Context {
@@ -145,7 +161,8 @@ async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Rea
 
     // Tell the backend who it is, and relay.
     if let Some(names) = names {
-        context.peer.names = names.await.unwrap_or_default();
+        let found = unless_stopped(shared, names).await;
+        context.peer.names = found.ok().and_then(Result::ok).unwrap_or_default();
         notes.named(&context.peer);
     }
     let (connected, failure) = match connect(shared, &context, who.health_check).await {
@@ -173,7 +190,7 @@ async fn identify(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr, loc
     if !shared.listener.accept_proxy_from.iter().any(|network| network.contains(&peer.ip())) {
         return Ok(own);
     }
-    match timeout(shared.deadlines.proxy_header, read_proxy_header(stream)).await {
+    match unless_stopped(shared, timeout(shared.deadlines.proxy_header, read_proxy_header(stream))).await? {
         Err(_) => Err(NO_PROXY_HEADER),
         Ok(Err(error)) => {
             tracing::info!(%peer, "refused: {error}");
@@ -209,18 +226,18 @@ async fn secure(
     context: &mut Context,
     notes: &mut Notes,
 ) -> Result<Client, Reason> {
-    let mut stop = shared.stop.clone();
-    let handshake = shared.tls.accept(stream, context.service.alpn, shared.deadlines.handshake);
-    let accepted = tokio::select! {
-        accepted = handshake => accepted,
-        () = stop.told() => return Err(CUT_OFF),
-    };
-    match accepted {
+    let (client, facts) = handshake(shared, stream, notes).await?;
+    context.tls = Some(facts);
+    Ok(client)
+}
+
+async fn handshake(shared: &Shared, stream: TcpStream, notes: &mut Notes) -> Result<(Client, Arc<TlsFacts>), Reason> {
+    let accept = shared.tls.accept(stream, shared.listener.service.alpn, shared.deadlines.handshake);
+    match unless_stopped(shared, accept).await? {
         Ok((stream, facts)) => {
             let facts = Arc::new(facts);
-            context.tls = Some(facts.clone());
-            notes.secured(facts);
-            Ok(Client::Tls(stream))
+            notes.secured(facts.clone());
+            Ok((Client::Tls(stream), facts))
         }
         Err(error) => {
             notes.handshake_failed(&error);
@@ -243,7 +260,9 @@ async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Resu
         tls: context.tls.as_deref(),
         service: context.service,
     };
-    backend::connect(&shared.listener, &caller, &shared.deadlines).await.map_err(|error| {
+    // Boxed, so that it is gone when it is done: the session's own memory stays as long as the session.
+    let connecting = Box::pin(backend::connect(&shared.listener, &caller, &shared.deadlines));
+    unless_stopped(shared, connecting).await?.map_err(|error| {
         shared.health.lost(&error);
         error.reason()
     })
@@ -281,25 +300,22 @@ fn allowed(deadlines: &Deadlines, wait: Wait) -> Duration {
 }
 
 /// One line for a client that is not served. Where TLS comes first, so does the handshake: a client cannot read it otherwise.
-async fn say_goodbye(shared: &Shared, stream: TcpStream, why: Farewell, notes: &mut Notes) {
+async fn say_goodbye(shared: &Shared, stream: TcpStream, reason: Reason, notes: &mut Notes) -> Reason {
     let service = shared.listener.service;
     let mut client = match service.tls {
         TlsMode::Optional | TlsMode::Required => Client::Plain(stream),
-        TlsMode::Implicit => match shared.tls.accept(stream, service.alpn, shared.deadlines.handshake).await {
-            Ok((stream, facts)) => {
-                notes.secured(Arc::new(facts));
-                Client::Tls(stream)
-            }
-            Err(error) => {
-                notes.handshake_failed(&error);
-                return;
-            }
+        TlsMode::Implicit => match handshake(shared, stream, notes).await {
+            Ok((client, _)) => client,
+            Err(CUT_OFF) => return CUT_OFF,
+            // That there was no room is the reason still; what the client offered is noted.
+            Err(_) => return reason,
         },
     };
-    let line = service.protocol.farewell(&shared.hostname, why);
+    let line = service.protocol.farewell(&shared.hostname, Farewell::TooManyConnections);
     if let Ok(Ok(())) = timeout(LINGER, client.write_all(&line)).await {
         close(client).await;
     }
+    reason
 }
 
 /// Ends our side (close_notify, FIN) and gives the client a moment to end its own.

@@ -133,12 +133,12 @@ impl Notes {
     fn count(&mut self, name: &'static str, ok: bool) {
         let commands = &mut self.record.commands;
         let mut count = match commands.iter().position(|count| count.name == name) {
-            Some(known) => commands.remove(known),
+            Some(place) => commands.remove(place),
             None => CommandCount { name, ok: 0, all: 0 },
         };
         count.ok += u32::from(ok);
         count.all += 1;
-        commands.push(count); // the last one is what a lost connection is said to have come after
+        commands.push(count); // the last one is the one used last
     }
 
     fn note(&mut self, stage: Stage) {

@@ -211,7 +211,7 @@ fn time(time: x509_parser::time::ASN1Time) -> SystemTime {
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{place}: {problem}")]
+#[error("{place} {problem}")]
 pub struct CertificateError {
     place: String,
     #[source]
@@ -220,7 +220,10 @@ pub struct CertificateError {
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("cannot be read: {0}; the user that starts sealgate needs read access")]
+    #[error("cannot be read: {0}; {advice}", advice = match .0.kind() {
+        std::io::ErrorKind::PermissionDenied => "the user that starts sealgate needs read access",
+        _ => "check the path in [[tls.certificate]]",
+    })]
     Unreadable(std::io::Error),
     #[error("holds no certificate; write the server's own certificate first, then the intermediate ones, as PEM")]
     NoCertificate,
@@ -237,7 +240,8 @@ enum Problem {
     )]
     UnsupportedKey(String),
     #[error(
-        "is not the key of the chain's first certificate; check that the files are of one pair and the chain in order"
+        "is not the key of the chain's first certificate; check that the files are of one pair, and that the chain \
+         begins with the server's own certificate"
     )]
     Mismatch,
 }

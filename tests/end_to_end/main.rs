@@ -8,6 +8,7 @@ mod support;
 
 mod attacks;
 mod backends;
+mod bounds;
 mod check;
 mod drain;
 mod imap;
@@ -18,5 +19,6 @@ mod received;
 mod relay;
 mod report;
 mod smuggling;
+mod strangers;
 mod systemd;
 mod trouble;

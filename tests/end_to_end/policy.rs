@@ -188,7 +188,7 @@ fn tls_on_a_cleartext_port_and_cleartext_on_a_tls_port_end_at_once() {
     }
 }
 
-fn client_hello() -> Vec<u8> {
+pub fn client_hello() -> Vec<u8> {
     let name = HOSTNAME.try_into().expect("a name");
     let mut connection = rustls::ClientConnection::new(Offer::default().config(), name).expect("a connection");
     let mut bytes = Vec::new();

@@ -59,7 +59,7 @@ async fn a_backend_shows_what_it_announces_and_takes() {
 
     let proxied = smtp(true, false).await;
     let seen = look("submission", &proxied, ProxyV2).await;
-    assert_eq!(taken(&seen), [ProxyV1, ProxyV2]);
+    assert_eq!(taken(&seen), [ProxyV2, ProxyV1]);
     assert_eq!(seen.seen.unwrap().xclient, None);
 
     let neither = smtp(false, false).await;
@@ -98,6 +98,6 @@ async fn an_imap_backend_shows_its_capabilities() {
 
     let proxied = imap(true, true).await;
     let seen = look("imap", &proxied, ProxyV2).await;
-    assert_eq!(taken(&seen), [ProxyV1, ProxyV2]);
+    assert_eq!(taken(&seen), [ProxyV2, ProxyV1]);
     assert!(with_id.heard().iter().any(|line| line.contains("\"192.0.2.1\"")), "{:?}", with_id.heard());
 }

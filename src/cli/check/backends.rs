@@ -56,7 +56,7 @@ async fn ask(listener: Listener, config: Arc<Config>) -> Answers {
 fn tell(listener: &Listener, answers: Answers, findings: &mut Findings<'_>) {
     match &answers.probe.seen {
         Ok(seen) => tell_seen(listener, seen, findings),
-        Err(error) => tell_unseen(error, findings),
+        Err(error) => tell_unseen(listener, error, findings),
     }
     tell_identities(listener, &answers.probe, findings);
     if let Some(self_test) = answers.self_test {
@@ -64,13 +64,17 @@ fn tell(listener: &Listener, answers: Answers, findings: &mut Findings<'_>) {
     }
 }
 
-fn tell_unseen(error: &ConnectError, findings: &mut Findings<'_>) {
+fn tell_unseen(listener: &Listener, error: &ConnectError, findings: &mut Findings<'_>) {
     match error {
         // RFC 9051 §7.1.4: whoever connects is logged in already.
         ConnectError::Refused { reply, .. } if reply.starts_with("* PREAUTH") => findings.fail(
             format!("it takes everybody for a user who is logged in: {reply}"),
             "take the pre-authentication off this service, and let clients log in",
         ),
+        // RFC 5321 §4.2: no IMAP server greets like that.
+        ConnectError::Refused { reply, .. } if !listener.service.takes_mail() && reply.starts_with("220") => {
+            findings.fail(format!("it speaks SMTP: {reply}"), "name the port on which it speaks IMAP");
+        }
         // Behind a semicolon in the backend's own words there is no advice.
         ConnectError::Refused { .. } => findings.fail(error.to_string(), "its own log may say why"),
         _ => {
@@ -108,21 +112,33 @@ fn tell_seen(listener: &Listener, seen: &Seen, findings: &mut Findings<'_>) {
 }
 
 fn tell_identities(listener: &Listener, probe: &Probe, findings: &mut Findings<'_>) {
-    let taken = probe.takes.iter().filter(|(_, taken)| taken.is_ok());
-    let taken: Vec<_> = taken.map(|(identity, _)| format!("\"{}\"", identity.as_str())).collect();
-    let taken = taken.join(" or ");
-    match (listener.identity, &probe.seen) {
-        (ClientIdentity::None, _) if taken.is_empty() => findings.ok("takes no client_identity, and is told none"),
-        (ClientIdentity::None, _) => findings.warn(
+    let taken: Vec<_> = probe.takes.iter().filter(|(_, taken)| taken.is_ok()).map(|(identity, _)| *identity).collect();
+    let set = |best: &ClientIdentity| match best {
+        ClientIdentity::ImapId => {
+            String::from("set client_identity = \"imap-id\", and our address in its login_trusted_networks")
+        }
+        best => format!("set client_identity = \"{}\"", best.as_str()),
+    };
+    match (listener.identity, &probe.seen, taken.first()) {
+        (ClientIdentity::None, Ok(_), None) => findings.ok("takes no client_identity, and is told none"),
+        (ClientIdentity::None, Ok(_), Some(best)) => findings.warn(
             "it is not told who the client is, but could be",
-            format!("set client_identity = {taken}, and its log and its access rules see the client"),
+            format!("{}: its log and its access rules see the client then", set(best)),
         ),
-        (_, Ok(_)) => findings.ok(format!("takes client_identity = {taken}")),
-        (_, Err(_)) if taken.is_empty() => {}
-        (configured, Err(_)) => findings.fail(
+        (configured, Err(_), Some(best)) if configured != ClientIdentity::None => findings.fail(
             format!("does not take client_identity = \"{}\" here", configured.as_str()),
-            format!("set client_identity = {taken}, or set the backend up for the other"),
+            format!("{}, or set the backend up for the other", set(best)),
         ),
+        // Without the capability ID nothing is sent, and the session goes on.
+        (ClientIdentity::ImapId, Ok(_), best) if !taken.contains(&ClientIdentity::ImapId) => findings.warn(
+            "does not take client_identity = \"imap-id\": it sees our address as every client's",
+            best.map_or_else(|| String::from("write \"none\" if it cannot be told"), set),
+        ),
+        (_, Ok(_), Some(_)) => {
+            let names: Vec<_> = taken.iter().map(|identity| format!("\"{}\"", identity.as_str())).collect();
+            findings.ok(format!("takes client_identity = {}", names.join(" or ")));
+        }
+        (_, _, _) => {}
     }
 }
 

@@ -104,8 +104,10 @@ pub fn print(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
         let verdict = format!("{:<4}", finding.verdict.word());
         write!(out, "{}  {:<area$}  ", verdict.style(finding.verdict.style()), finding.area)?;
         writeln!(out, "{:<subject$}  {}", finding.subject, finding.message)?;
-        for line in finding.advice.iter().flat_map(|advice| advice.lines()) {
-            writeln!(out, "{:indent$}{} {line}", "", "→".dimmed(), indent = 4 + 2 + area + 2 + subject + 2)?;
+        let indent = 4 + 2 + area + 2 + subject + 2;
+        for (number, line) in finding.advice.iter().flat_map(|advice| advice.lines()).enumerate() {
+            let arrow = if number == 0 { "→" } else { " " };
+            writeln!(out, "{:indent$}{} {line}", "", arrow.dimmed())?;
         }
     }
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
@@ -153,7 +155,7 @@ mod tests {
 ok    backend  smtp → unix:/ü  greets
 fail  backend  smtp → unix:/ü  is not there
                                → start it
-                               → and test again
+                                 and test again
 warn  backend  smtp → unix:/ü  is slow
 ok    config   a.toml          reads
 

@@ -97,7 +97,8 @@ fn an_error_names_the_file_and_says_what_to_do() {
 fn a_file_that_cannot_be_read_is_named() {
     let files = CertificateFiles { chain: "/nonexistent/chain.pem".into(), key: "/nonexistent/key.pem".into() };
     let error = Certificate::load(&files).unwrap_err().to_string();
-    assert!(error.starts_with("/nonexistent/chain.pem: cannot be read: No such file"), "{error}");
+    assert!(error.starts_with("/nonexistent/chain.pem cannot be read: No such file"), "{error}");
+    assert!(error.ends_with("; check the path in [[tls.certificate]]"), "{error}");
 }
 
 #[test]

@@ -103,6 +103,27 @@ fn a_backend_that_cannot_be_used_fails_and_says_which_identity_it_takes() {
     let (verdicts, text) = told(&listener("imap", ProxyV2), Err(preauth()), takes(&[]), None);
     assert_eq!(verdicts, [Fail], "{text}");
     assert!(text.contains("takes everybody for a user who is logged in: * PREAUTH hello; you"), "{text}");
+    let smtp = ConnectError::Refused { backend: backend(), step: "greeting", reply: "220 mx ESMTP".into() };
+    let (_, text) = told(&listener("imap", ClientIdentity::None), Err(smtp), takes(&[]), None);
+    assert_eq!(text, "it speaks SMTP: 220 mx ESMTP\nname the port on which it speaks IMAP\n");
+}
+
+#[test]
+fn what_to_do_begins_behind_what_the_backend_said() {
+    let identity = ClientIdentity::ProxyV2;
+    let errors = [
+        ConnectError::ProxyNotUnderstood { backend: backend(), identity, reply: "500 no; never".into() },
+        ConnectError::XclientRefused { backend: backend(), reply: "550 no; never".into() },
+        ConnectError::IdNotAnnounced { backend: backend() },
+        unreachable(),
+    ];
+    for (error, advice) in errors.iter().zip(["set smtpd_", "add the address", "choose another", "check that it runs"])
+    {
+        let (message, told) = in_two(&error.to_string());
+        assert!(told.starts_with(advice), "{message}\n{told}");
+        // A log in Postfix's form shows anything else as a question mark.
+        assert!(error.to_string().is_ascii(), "{error}");
+    }
 }
 
 #[test]
@@ -116,7 +137,8 @@ fn an_open_relay_fails_and_a_doubt_warns() {
         (ProxyV2, SelfTest::Unreachable(unreachable()), Fail, "cannot connect"),
         (None, SelfTest::Skipped, Warn, "allow_relay_as_proxy"),
     ] {
-        let (verdicts, text) = told(&listener("smtp", identity), seen(&[]), takes(&[]), Some(test));
+        let taken = if identity == None { takes(&[]) } else { takes(&[identity]) };
+        let (verdicts, text) = told(&listener("smtp", identity), seen(&[]), taken, Some(test));
         assert_eq!(verdicts, [Ok, Ok, verdict], "{text}");
         assert!(text.contains(expected), "{text}");
     }
@@ -124,7 +146,15 @@ fn an_open_relay_fails_and_a_doubt_warns() {
 
 #[test]
 fn a_backend_that_could_be_told_who_the_client_is_should_be() {
-    use ClientIdentity::{None, ProxyV2};
+    use ClientIdentity::{ImapId, None, ProxyV2};
+    let (_, text) = told(&listener("imaps", ImapId), seen(&["IMAP4rev1"]), takes(&[]), Option::None);
+    assert!(text.contains("it sees our address as every client's\nwrite \"none\""), "{text}");
+    let only_id = vec![(ProxyV2, Err(unreachable())), (ImapId, Ok(()))];
+    let (_, text) = told(&listener("imaps", None), seen(&["IMAP4rev1"]), only_id, Option::None);
+    assert!(
+        text.contains("set client_identity = \"imap-id\", and our address in its login_trusted_networks"),
+        "{text}"
+    );
     let (verdicts, text) = told(&listener("imaps", None), seen(&["IMAP4rev1"]), takes(&[ProxyV2]), Option::None);
     assert_eq!(verdicts, [Verdict::Ok, Verdict::Warn], "{text}");
     assert!(text.contains("set client_identity = \"proxy-v2\""), "{text}");

@@ -148,7 +148,7 @@ fn what_keeps_the_gate_from_starting_is_told() {
     let contains =
         |told: String, expected: &str| assert!(told.contains(expected) && told.lines().count() == 1, "{told}");
 
-    contains(bad("absent.pem", "key.pem", "mail.example.com"), "absent.pem: cannot be read");
+    contains(bad("absent.pem", "key.pem", "mail.example.com"), "absent.pem cannot be read");
     contains(bad("chain.pem", "other.pem", "mail.example.com"), "is not the key of the chain's first certificate");
     contains(bad("chain.pem", "chain.pem", "mail.example.com").lines().last().unwrap().into(), "holds no private key");
     contains(bad("chain.pem", "key.pem", "mail.example.com"), "ca.pem");
