@@ -28,6 +28,7 @@ pub async fn supervise(
 ) {
     let mut retry = FIRST_RETRY;
     let mut said = None;
+    let mut opened = false;
     loop {
         let before = health.state();
         let outcome = match greet(listener, hostname, deadlines).await {
@@ -43,7 +44,8 @@ pub async fn supervise(
         }
         let message = outcome.to_string();
         if said.as_ref() != Some(&(after, message.clone())) {
-            say(listener, after, &outcome, &message);
+            opened |= after == State::Open;
+            say(listener, after, opened, &outcome, &message);
             said = Some((after, message));
         }
         match after {
@@ -74,13 +76,14 @@ fn state_after(before: State, outcome: &SelfTest) -> State {
     }
 }
 
-fn say(listener: &Listener, state: State, outcome: &SelfTest, message: &str) {
+/// A listener that has opened once keeps its port and answers for the backend; before, it is closed.
+fn say(listener: &Listener, state: State, opened: bool, outcome: &SelfTest, message: &str) {
     let service = listener.service.name;
     let backend = &listener.backend;
     match (state, outcome) {
         (State::Open, SelfTest::Deferred { .. }) => tracing::warn!(service, %backend, "open, but {message}"),
         (State::Open, _) => tracing::info!(service, %backend, "open: {message}"),
-        (State::Untested, _) => tracing::error!(service, %backend, "closed: {message}; trying again"),
-        (State::Lost | State::Unsafe, _) => tracing::error!(service, %backend, "refusing sessions: {message}"),
+        _ if opened => tracing::error!(service, %backend, "refusing sessions: {message}; trying again"),
+        _ => tracing::error!(service, %backend, "closed: {message}; trying again"),
     }
 }
