@@ -96,6 +96,11 @@ pub async fn turn_away(shared: Arc<Shared>, arrival: Arrival) {
     notes.end(TOO_MANY);
 }
 
+/// Closes a connection without a word, since too many are being told already. The log still has it.
+pub fn drop_unheard(shared: &Arc<Shared>, arrival: &Arrival) {
+    Notes::new(shared, arrival).end(TOO_MANY);
+}
+
 async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Reason {
     let service = shared.listener.service;
     let Arrival { mut stream, peer, local, session, .. } = arrival;
