@@ -109,6 +109,8 @@ impl Listener {
                 session::turn_away(shared, arrival).await;
                 drop((place, alive));
             });
+        } else {
+            session::drop_unheard(&shared, &arrival);
         }
     }
 }

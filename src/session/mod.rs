@@ -113,6 +113,11 @@ async fn unless_stopped<T>(shared: &Shared, what: impl Future<Output = T>) -> Re
     }
 }
 
+/// Closes a connection without a word, since too many are being told already. The log still has it.
+pub fn drop_unheard(shared: &Arc<Shared>, arrival: &Arrival) {
+    Notes::new(shared, arrival).end(TOO_MANY);
+}
+
 async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Reason {
     let service = shared.listener.service;
     let Arrival { mut stream, peer, local, session, .. } = arrival;

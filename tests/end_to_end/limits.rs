@@ -130,3 +130,23 @@ fn a_health_check_is_greeted_and_never_reaches_the_backend() {
     gate.log.wait_for(&["health check"]);
     assert_eq!(backend.connections(), before);
 }
+
+#[test]
+fn every_connection_beyond_the_limit_is_in_the_log_also_those_that_hear_nothing() {
+    const MANY: usize = 100;
+    let backend = backend();
+    let gate = start("max_connections = 1", "", &backend);
+    let mut first = gate.connect("smtp");
+    assert_eq!(first.reply().code, 220);
+    // Those that are told stay for a while if they do not go, and 64 is the most of them at once.
+    let mut held: Vec<Wire> = (0..MANY).map(|_| gate.connect("smtp")).collect();
+    let told = held.iter_mut().map(|wire| wire.rest()).filter(|said| said.starts_with("421 ")).count();
+    assert!((64..MANY).contains(&told), "{told}");
+    drop(held);
+    crate::support::wait::until("a record for each", || {
+        let text = gate.log.text();
+        let refused = text.lines().filter(|line| line.contains("reason=\"too many connections\"")).count();
+        assert!(refused <= MANY);
+        (refused == MANY).then_some(())
+    });
+}

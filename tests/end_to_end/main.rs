@@ -21,6 +21,7 @@ mod policy;
 mod received;
 mod relay;
 mod report;
+mod slow;
 mod smuggling;
 mod strangers;
 mod systemd;
