@@ -3,7 +3,7 @@
 //! One task, both directions. What is judged goes into an outbox; a side is read only while the outboxes that it may
 //! fill are short, so a peer that does not read stops the other from being read.
 //!
-//! [`verdicts`] does what the dialogue says, [`sockets`] reads and writes, [`clock`] knows when the session is due.
+//! `verdicts` does what the dialogue says, `sockets` reads and writes, `clock` knows when the session is due.
 
 mod buffers;
 mod clock;
