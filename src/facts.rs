@@ -108,6 +108,28 @@ impl TlsFacts {
     }
 }
 
+#[cfg(test)]
+impl TlsFacts {
+    /// What a client of today gets, for tests.
+    pub(crate) fn example() -> Self {
+        Self {
+            version: TlsVersion::Tls13,
+            suite: Suite { iana: "TLS_AES_256_GCM_SHA384", openssl: "TLS_AES_256_GCM_SHA384", bits: 256 },
+            group: Group::X25519MlKem768,
+            signature: Some(ServerSignature {
+                iana: "ecdsa_secp256r1_sha256",
+                algorithm: SignatureAlgorithm::Ecdsa { curve: "P-256" },
+                digest: Some("SHA256"),
+                certificate: Some("ecdsa-with-SHA256"),
+            }),
+            sni: None,
+            alpn: None,
+            client_certificate: ClientCertificate::NotRequested,
+            handshake: Duration::ZERO,
+        }
+    }
+}
+
 /// The protocol versions that have forward secrecy throughout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsVersion {

@@ -48,6 +48,13 @@ fn what_is_shipped_is_valid() {
 }
 
 #[test]
+fn the_readme_shows_the_smallest_example() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let shown: Vec<_> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(shown, [fs::read_to_string(repository().join("config/examples/minimal.toml")).unwrap()]);
+}
+
+#[test]
 fn the_reference_shows_the_defaults() {
     let reference = read(&repository().join("config/sealgate.toml")).unwrap();
     let shortest = "\

@@ -1,12 +1,14 @@
 //! `sealgate run`: everything is checked before the first socket opens; then serve until told to stop.
 
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
-use sealgate::config::Config;
+use sealgate::config::{Config, LogTarget};
 use sealgate::server::Gate;
 use sealgate::session_log::SessionLog;
 use sealgate::tls;
@@ -43,9 +45,13 @@ fn tls_server(config: &Config) -> anyhow::Result<tls::Server> {
 
 async fn serve(config: Config, tls: tls::Server, log: SessionLog) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
+    let notice = notice(&config.log.to);
     let gate = Gate::start(config, tls, log.clone(), inherited()).await?;
     for (service, address) in gate.addresses() {
         tracing::info!(service = service.name, %address, "bound");
+    }
+    if let Some(notice) = notice.filter(|_| io::stderr().is_terminal()) {
+        anstream::eprintln!("{notice}");
     }
     tell_systemd(&[NotifyState::Ready]);
     signals.stop(&log).await;
@@ -54,6 +60,16 @@ async fn serve(config: Config, tls: tls::Server, log: SessionLog) -> anyhow::Res
     gate.shutdown(signals.stop(&log)).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What somebody who starts it by hand, with a log elsewhere, would otherwise not see: that it runs.
+fn notice(log: &LogTarget) -> Option<String> {
+    let place = match log {
+        LogTarget::Stderr => return None,
+        LogTarget::Journal => Cow::from("the journal"),
+        LogTarget::File(path) => path.to_string_lossy(),
+    };
+    Some(format!("Sealgate runs; which listeners are open is in its log, {place}. Ctrl-C stops it."))
 }
 
 /// The sockets that systemd opened for us, if it did.
@@ -101,5 +117,17 @@ impl Signals {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_elsewhere_is_named() {
+        assert_eq!(notice(&LogTarget::Stderr), None);
+        assert!(notice(&LogTarget::Journal).unwrap().contains("the journal"));
+        assert!(notice(&LogTarget::File("/var/log/sealgate.log".into())).unwrap().contains(" /var/log/sealgate.log"));
     }
 }

@@ -1,9 +1,8 @@
 //! Dovecot's lines, and ours in its form.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::line::Line;
+use super::line::{Line, phrase};
 use super::postfix::reason;
 use super::{NOT_LOGGED, Sighting};
 
@@ -31,7 +30,7 @@ pub(super) fn sighting<'a>(line: &Line<'a>) -> Option<Sighting<'a>> {
         let why = why.strip_prefix(": ").unwrap_or_default();
         let why = why.split(", session=").next().unwrap_or_default().trim_end_matches(',');
         let why = why.split_once("failed: ").map_or(why, |(_, why)| reason(why));
-        let reason = if why.is_empty() { NOT_LOGGED.into() } else { Cow::from(why.to_ascii_lowercase()) };
+        let reason = if why.is_empty() { NOT_LOGGED.into() } else { phrase(why) };
         return Some(Sighting::Failed { client, reason });
     }
     let service = login.into();

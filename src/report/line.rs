@@ -1,5 +1,7 @@
 //! Date, host, tag and message of a log line.
 
+use std::borrow::Cow;
+
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -35,6 +37,18 @@ impl<'a> Line<'a> {
     /// The tag without its process id.
     pub fn program(&self) -> &'a str {
         self.process.split('[').next().unwrap_or_default()
+    }
+}
+
+/// A reason as Sealgate writes it, so that the same one is counted once: `Connection timed out` begins in lower case,
+/// `TLS` stays.
+pub(super) fn phrase(reason: &str) -> Cow<'_, str> {
+    let mut letters = reason.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), Some('a'..='z')) if first.is_ascii_uppercase() => {
+            Cow::from(format!("{}{}", first.to_ascii_lowercase(), reason.get(1..).unwrap_or_default()))
+        }
+        _ => reason.into(),
     }
 }
 

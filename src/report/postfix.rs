@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Sighting;
-use super::line::Line;
+use super::line::{Line, phrase};
 
 /// Behind this stand the client and what was agreed on.
 const ESTABLISHED: &str = "TLS connection established from ";
@@ -64,7 +64,7 @@ fn failed<'a>(process: &'a str, rest: &'a str) -> Option<Sighting<'a>> {
     let client = address(client)?;
     Some(match why {
         "-1" | "0" => Sighting::FailedSoFar { process, client },
-        why => Sighting::Failed { client, reason: why.to_ascii_lowercase().into() },
+        why => Sighting::Failed { client, reason: phrase(why) },
     })
 }
 

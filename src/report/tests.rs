@@ -35,6 +35,20 @@ fn lines_are_whole_whatever_a_read_returns() {
 }
 
 #[test]
+fn a_reason_is_one_in_whatever_form_it_was_logged() {
+    let log = "event=ended service=imaps client=192.0.2.2 outcome=policy reason=\"client offered no supported TLS version\"\n\
+        {\"event\":\"ended\",\"service\":\"imaps\",\"client\":\"192.0.2.2\",\"outcome\":\"policy\",\
+        \"reason\":\"client offered no supported TLS version\"}\n\
+        dovecot: imap-login: Disconnected: Connection closed (no auth attempts in 0 secs): user=<>, rip=192.0.2.2, lip=192.0.2.1, \
+        TLS handshaking: SSL_accept() failed: client offered no supported TLS version, session=<X>\n\
+        postfix/smtpd[1]: SSL_accept error from unknown[192.0.2.2]: Connection timed out\n\
+        event=ended service=smtp client=192.0.2.2 outcome=timeout reason=\"connection timed out\"\n";
+    let failures = summary(log).failures;
+    let counted: Vec<_> = failures.iter().map(|failure| (failure.reason.as_str(), failure.count)).collect();
+    assert_eq!(counted, [("client offered no supported TLS version", 3), ("connection timed out", 2)]);
+}
+
+#[test]
 fn clients_beyond_the_limit_are_counted_together() {
     let mut log = String::new();
     for n in 0..CLIENTS + 7 {

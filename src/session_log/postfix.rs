@@ -224,7 +224,7 @@ fn handshake_failed(record: &Record) -> bool {
 /// Whether the client just went away, which Postfix and Dovecot always say in the same words.
 fn went_away(record: &Record) -> bool {
     record.outcome == Outcome::ClientError
-        && ["connection lost", "without close_notify", "client closed"]
+        && ["connection lost", "connection cut", "without close_notify", "client closed", "client went away"]
             .iter()
             .any(|words| record.reason.contains(words))
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
 use super::*;
-use crate::facts::{ClientCertificate, Group, ServerSignature, SignatureAlgorithm, Suite, TlsVersion};
+use crate::facts::ClientCertificate;
 use postfix::postfix;
 
 fn now() -> Zoned {
@@ -14,21 +14,8 @@ fn now() -> Zoned {
 }
 
 fn tls() -> TlsFacts {
-    TlsFacts {
-        version: TlsVersion::Tls13,
-        suite: Suite { iana: "TLS_AES_256_GCM_SHA384", openssl: "TLS_AES_256_GCM_SHA384", bits: 256 },
-        group: Group::X25519MlKem768,
-        signature: Some(ServerSignature {
-            iana: "ecdsa_secp256r1_sha256",
-            algorithm: SignatureAlgorithm::Ecdsa { curve: "P-256" },
-            digest: Some("SHA256"),
-            certificate: None,
-        }),
-        sni: Some("mail.example.com".into()),
-        alpn: None,
-        client_certificate: ClientCertificate::NotRequested,
-        handshake: Duration::from_micros(4_900),
-    }
+    let handshake = Duration::from_micros(4_900);
+    TlsFacts { sni: Some("mail.example.com".into()), handshake, ..TlsFacts::example() }
 }
 
 fn record(service: &'static str) -> Record {

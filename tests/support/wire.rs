@@ -245,6 +245,18 @@ impl Wire {
         }
     }
 
+    /// Seals the bytes into TLS records, and sends all of them but the last octet.
+    pub fn send_part_of_a_record(&mut self, bytes: &[u8]) {
+        let Stream::Tls(stream) = &mut self.stream else { panic!("TLS is off") };
+        stream.conn.writer().write_all(bytes).expect("room");
+        let mut sealed = Vec::new();
+        while stream.conn.wants_write() {
+            stream.conn.write_tls(&mut sealed).expect("a vector");
+        }
+        sealed.pop();
+        stream.sock.write_all(&sealed).expect("the other side listens");
+    }
+
     /// Tears the connection down with a reset.
     pub fn reset(self) {
         let socket = match &self.stream {

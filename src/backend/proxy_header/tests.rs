@@ -1,8 +1,7 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::*;
-use crate::facts::{ClientNames, Group, ServerSignature, SessionId, Suite, TlsVersion};
+use crate::facts::{ClientNames, SessionId};
 use crate::protocol::Service;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -12,21 +11,7 @@ fn peer(client: &str, local: &str) -> Peer {
 }
 
 fn tls() -> TlsFacts {
-    TlsFacts {
-        version: TlsVersion::Tls13,
-        suite: Suite { iana: "TLS_AES_256_GCM_SHA384", openssl: "TLS_AES_256_GCM_SHA384", bits: 256 },
-        group: Group::X25519MlKem768,
-        signature: Some(ServerSignature {
-            iana: "ecdsa_secp256r1_sha256",
-            algorithm: SignatureAlgorithm::Ecdsa { curve: "P-256" },
-            digest: Some("SHA256"),
-            certificate: Some("ecdsa-with-SHA256"),
-        }),
-        sni: Some("mail.example.com".into()),
-        alpn: Some("imap".into()),
-        client_certificate: ClientCertificate::NotRequested,
-        handshake: Duration::ZERO,
-    }
+    TlsFacts { sni: Some("mail.example.com".into()), alpn: Some("imap".into()), ..TlsFacts::example() }
 }
 
 fn header(peer: &Peer, tls: Option<&TlsFacts>, session: &str) -> Vec<u8> {

@@ -104,10 +104,9 @@ pub fn print(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
         let verdict = format!("{:<4}", finding.verdict.word());
         write!(out, "{}  {:<area$}  ", verdict.style(finding.verdict.style()), finding.area)?;
         writeln!(out, "{:<subject$}  {}", finding.subject, finding.message)?;
-        let indent = 4 + 2 + area + 2 + subject + 2;
         for (number, line) in finding.advice.iter().flat_map(|advice| advice.lines()).enumerate() {
             let arrow = if number == 0 { "→" } else { " " };
-            writeln!(out, "{:indent$}{} {line}", "", arrow.dimmed())?;
+            writeln!(out, "      {} {line}", arrow.dimmed())?;
         }
     }
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
@@ -154,8 +153,8 @@ mod tests {
         let expected = "\
 ok    backend  smtp → unix:/ü  greets
 fail  backend  smtp → unix:/ü  is not there
-                               → start it
-                                 and test again
+      → start it
+        and test again
 warn  backend  smtp → unix:/ü  is slow
 ok    config   a.toml          reads
 

@@ -181,8 +181,15 @@ impl SmtpDialogue {
     /// A 421 of our own, which answers the oldest command or nothing (RFC 5321 §3.8), and the end.
     fn farewell(&mut self, why: Farewell, reason: Reason, out: &mut Out) -> Verdict {
         out.to_client.put(replies::farewell(&self.context.hostname, why));
-        out.events.push(Event::Ending(reason));
+        self.ending(reason, out);
         self.close()
+    }
+
+    /// Says why the session ends, unless that was said when its message was rejected.
+    fn ending(&self, reason: Reason, out: &mut Out) {
+        if !matches!(self.state, State::Discarding(_)) {
+            out.events.push(Event::Ending(reason));
+        }
     }
 
     fn backend_error(&mut self, reason: Reason, out: &mut Out) -> Verdict {
@@ -201,9 +208,18 @@ impl SmtpDialogue {
 
     fn client_ended(&mut self, clean: bool, out: &mut Out) -> Verdict {
         if self.in_message() || !clean {
-            let reason = if self.in_message() { reasons::CLIENT_LOST } else { reasons::CLIENT_CUT };
-            out.events.push(Event::Ending(reason));
+            let reason = match self.queue.front() {
+                _ if self.in_message() => reasons::CLIENT_LOST,
+                // RFC 5321 §4.1.1.10 has it wait for the 221; many a client does not, and nothing is lost by that.
+                Some(Pending::Quit) => reasons::QUIT,
+                _ => reasons::CLIENT_CUT,
+            };
+            self.ending(reason, out);
             return self.close();
+        }
+        if self.transaction.chunks_began {
+            // The last chunk never came.
+            out.events.push(Event::Ending(reasons::CLIENT_LOST));
         }
         if self.queue.is_empty() && !self.held {
             return self.close();

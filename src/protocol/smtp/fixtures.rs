@@ -5,10 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Smtp;
-use crate::facts::{
-    ClientCertificate, ClientNames, Group, Lookup, Peer, ServerSignature, SessionId, SignatureAlgorithm, Suite,
-    TlsFacts, TlsVersion,
-};
+use crate::facts::{ClientNames, Lookup, Peer, SessionId, TlsFacts};
 use crate::protocol::{
     Context, Dialogue, Ended, Event, INPUT_LIMIT, Learned, Opening, Out, Protocol, Rules, Service, Side, Verdict, Wait,
 };
@@ -16,24 +13,6 @@ use crate::protocol::{
 /// Sat, 21 Nov 2026 20:36:00 UTC.
 pub fn at() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_795_293_360)
-}
-
-pub fn tls13() -> TlsFacts {
-    TlsFacts {
-        version: TlsVersion::Tls13,
-        suite: Suite { iana: "TLS_AES_256_GCM_SHA384", openssl: "TLS_AES_256_GCM_SHA384", bits: 256 },
-        group: Group::X25519MlKem768,
-        signature: Some(ServerSignature {
-            iana: "ecdsa_secp256r1_sha256",
-            algorithm: SignatureAlgorithm::Ecdsa { curve: "P-256" },
-            digest: Some("SHA256"),
-            certificate: None,
-        }),
-        sni: None,
-        alpn: None,
-        client_certificate: ClientCertificate::NotRequested,
-        handshake: Duration::ZERO,
-    }
 }
 
 pub fn context(service: &str, client: &str, tls: Option<TlsFacts>) -> Context {

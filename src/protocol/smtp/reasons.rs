@@ -35,6 +35,7 @@ pub const BACKEND_INTERMEDIATE: Reason = Reason::new(Outcome::BackendError, "bac
 pub const BACKEND_REFUSES_HELLO: Reason = Reason::new(Outcome::BackendError, "backend refused the client's hello");
 pub const BACKEND_SILENT: Reason = Reason::new(Outcome::Timeout, "backend silent for too long");
 pub const CLIENT_SILENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long");
+pub const QUIT: Reason = Reason::new(Outcome::Ok, "closed after QUIT");
 pub const SHUTDOWN: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");
 
 impl Reason {

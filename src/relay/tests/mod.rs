@@ -15,12 +15,12 @@ use super::*;
 use crate::protocol::{Verdict, Violation};
 
 type Receive = dyn FnMut(Side, &[u8], &mut Out) -> Result<Verdict, Violation> + Send;
-type OnEnd = dyn FnMut(Ended, &mut Out) -> Verdict + Send;
+type Told = dyn FnMut(Ended, &mut Out) -> Verdict + Send;
 
 /// A dialogue made of two closures and a log of what it was told.
 struct Scripted {
     receive: Box<Receive>,
-    ended: Box<OnEnd>,
+    ended: Box<Told>,
     told: Arc<Mutex<Vec<Ended>>>,
     wait: Arc<Mutex<Wait>>,
 }
@@ -315,14 +315,12 @@ async fn both_directions_carry_megabytes_through_small_pipes() {
     let (up, down) = (payload.clone(), payload.clone());
     let writers = tokio::spawn(async move {
         let (a, b) = tokio::join!(client_write.write_all(&up), backend_write.write_all(&down));
-        a.unwrap();
-        b.unwrap();
+        a.and(b).unwrap();
         (client_write, backend_write)
     });
     let mut got = (vec![0; payload.len()], vec![0; payload.len()]);
     let (a, b) = tokio::join!(backend_read.read_exact(&mut got.0), client_read.read_exact(&mut got.1));
-    a.unwrap();
-    b.unwrap();
+    a.and(b).unwrap();
     assert!(got.0 == payload && got.1 == payload, "bytes were lost or changed");
     drop(writers);
 }

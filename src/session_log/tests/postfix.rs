@@ -56,6 +56,11 @@ fn postfix_lines_say_how_a_session_broke_off() {
             "client ended without close_notify",
             Some("lost connection after QUIT from unknown[203.0.113.5]"),
         ),
+        (
+            Outcome::ClientError,
+            "client went away in a message",
+            Some("lost connection after QUIT from unknown[203.0.113.5]"),
+        ),
         (Outcome::Policy, "too many errors", Some("too many errors after QUIT from unknown[203.0.113.5]")),
         (
             Outcome::BackendError,

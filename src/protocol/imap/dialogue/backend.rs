@@ -105,7 +105,10 @@ impl BeforeLogin {
         }
         out.events.push(Event::Command { name, ok });
         let is_login = matches!(name, "login" | "authenticate");
-        if is_login && let Some(login) = self.login.take() {
+        if is_login
+            && let Some(login) = self.login.take()
+            && (ok || is_verdict(status, line, response))
+        {
             out.events.push(Event::Auth { method: login.method, user: login.user, ok });
         }
         if !ok {
@@ -128,6 +131,15 @@ impl BeforeLogin {
         let text = format!("[UNAVAILABLE] {} cannot make out its mail store, please try again later", self.hostname);
         violation(reason, &text)
     }
+}
+
+/// Whether the answer to a login that is not OK says that the credentials are no good: BAD is for what was malformed or
+/// cancelled (RFC 9051 §6.2.2), and UNAVAILABLE for a backend that could not tell (RFC 5530 §3).
+fn is_verdict(status: Status, line: &[u8], response: &Response<'_>) -> bool {
+    const UNAVAILABLE: &[u8] = b"[UNAVAILABLE]";
+    let text = line.get(response.text()).unwrap_or_default().trim_ascii_start();
+    let unavailable = text.get(..UNAVAILABLE.len()).is_some_and(|code| code.eq_ignore_ascii_case(UNAVAILABLE));
+    status == Status::No && !unavailable
 }
 
 /// Sends a response on, its capabilities rewritten.

@@ -106,6 +106,18 @@ fn login_names_are_kept_and_passwords_are_not() {
 }
 
 #[test]
+fn a_login_that_was_not_judged_has_not_failed() {
+    for steps in [
+        [c("a AUTHENTICATE PLAIN\r\n"), b("+ \r\n"), c("*\r\n"), b("a BAD cancelled\r\n")].as_slice(),
+        &[c("a LOGIN x\r\n"), b("a BAD what\r\n")],
+        &[c("a LOGIN x y\r\n"), b("a NO [UNAVAILABLE] later\r\n")],
+        &[c("a LOGIN x y\r\n"), b("a no [unavailable] later\r\n")],
+    ] {
+        assert_eq!(auths(&greeted(steps)), [], "{steps:?}");
+    }
+}
+
+#[test]
 fn rfc9051_6_2_2_authentication_exchanges_pass_line_by_line() {
     let (start, plain, two) = ("a AUTHENTICATE PLAIN\r\n", "AGFsaWNlAHNlY3JldA==\r\n", "+ VXNlcm5hbWU6\r\n");
     let cases: &[(&[Step], Event)] = &[
@@ -113,7 +125,7 @@ fn rfc9051_6_2_2_authentication_exchanges_pass_line_by_line() {
         // Nobody has to wait before sending.
         (&[c(format!("{start}{plain}")), b("+\r\n"), b("a OK in\r\n")], auth("PLAIN", Some("alice"), true)),
         (&[c("a authenticate plain AGFsaWNlAHNlY3JldA==\r\n"), b("a OK in\r\n")], auth("PLAIN", Some("alice"), true)),
-        (&[c(start), b("+ \r\n"), c("*\r\n"), b("a BAD cancelled\r\n")], auth("PLAIN", None, false)),
+        (&[c(start), b("+ \r\n"), c("!\r\n"), b("a NO what\r\n")], auth("PLAIN", None, false)),
         (&[c("a AUTHENTICATE EXTERNAL =\r\n"), b("a OK in\r\n")], auth("EXTERNAL", None, true)),
         (
             &[

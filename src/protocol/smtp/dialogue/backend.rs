@@ -137,7 +137,7 @@ impl SmtpDialogue {
                 self.early = None;
                 self.state = State::SaslResponse;
             }
-            Pending::Auth => self.authenticated(ok, out),
+            Pending::Auth => self.authenticated(reply.code, ok, out),
             Pending::Mail { utf8 } if ok => self.transaction = Transaction { utf8, ..Transaction::default() },
             Pending::Rcpt(recipient) if ok => {
                 self.transaction.accepted = self.transaction.accepted.saturating_add(1);
@@ -167,8 +167,12 @@ impl SmtpDialogue {
         Verdict::Pass(reply.len)
     }
 
-    fn authenticated(&mut self, ok: bool, out: &mut Out) {
+    fn authenticated(&mut self, code: u16, ok: bool, out: &mut Out) {
         let Some(exchange) = self.exchange.take() else { return };
+        // RFC 4954 §6: 535 alone says that the credentials are no good.
+        if !ok && code != 535 {
+            return;
+        }
         let exchange = *exchange;
         if ok {
             self.early = None;

@@ -102,7 +102,8 @@ impl SmtpDialogue {
     fn reject(&mut self, scanner: Scanner, out: &mut Out) -> Verdict {
         out.events.push(Event::Command { name: "data", ok: false });
         out.events.push(Event::Message { accepted: false });
-        out.events.push(Event::Refused(reasons::BARE_NEWLINE_IN_DATA));
+        // However the session ends from here on, this is why.
+        out.events.push(Event::Ending(reasons::BARE_NEWLINE_IN_DATA));
         self.state = State::Discarding(scanner);
         Verdict::CutBackend
     }
@@ -117,7 +118,6 @@ impl SmtpDialogue {
                 Found::Mend(mend) => done += mend.swallow,
                 Found::End(n) => {
                     out.to_client.put_slice(replies::BARE_NEWLINE_IN_DATA);
-                    out.events.push(Event::Ending(reasons::BARE_NEWLINE_IN_DATA));
                     self.state = State::Closing;
                     return Verdict::Drop(done + n);
                 }

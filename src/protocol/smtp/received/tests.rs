@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::facts::{Group, Lookup, ServerSignature, SignatureAlgorithm, Suite, TlsVersion};
 use crate::protocol::Rules;
-use crate::protocol::smtp::fixtures::{self, at, tls13};
+use crate::protocol::smtp::fixtures::{self, at};
 
 fn tls12() -> TlsFacts {
     TlsFacts {
@@ -20,7 +20,7 @@ fn tls12() -> TlsFacts {
             digest: Some("SHA256"),
             certificate: None,
         }),
-        ..tls13()
+        ..TlsFacts::example()
     }
 }
 
@@ -50,7 +50,7 @@ fn trace(hello: &Hello) -> Trace<'_> {
 fn tls13_with_everything() {
     let client = hello("client.example.net", true);
     let got = field(
-        &context("203.0.113.5:1024", Some("host.example.net"), Some(tls13())),
+        &context("203.0.113.5:1024", Some("host.example.net"), Some(TlsFacts::example())),
         &Trace { user: Some("alice"), number: 2, ..trace(&client) },
     );
     let expected = "Received: from client.example.net (host.example.net [203.0.113.5])\r\n\
@@ -82,13 +82,15 @@ fn tls12_folds_the_clauses() {
 #[test]
 fn resumed_sessions_carry_no_signature() {
     let client = hello("c", true);
-    let resumed = TlsFacts { signature: None, ..tls13() };
+    let resumed = TlsFacts { signature: None, ..TlsFacts::example() };
     let got = field(&context("203.0.113.5:1", None, Some(resumed)), &trace(&client));
     assert!(got.contains("(256/256 bits)\r\n\t key-exchange X25519MLKEM768)\r\n\t(No client"), "{got}");
     let ed25519 =
         ServerSignature { iana: "ed25519", algorithm: SignatureAlgorithm::Ed25519, digest: None, certificate: None };
-    let got =
-        field(&context("203.0.113.5:1", None, Some(TlsFacts { signature: Some(ed25519), ..tls13() })), &trace(&client));
+    let got = field(
+        &context("203.0.113.5:1", None, Some(TlsFacts { signature: Some(ed25519), ..TlsFacts::example() })),
+        &trace(&client),
+    );
     assert!(got.contains("\t key-exchange X25519MLKEM768 server-signature ED25519)\r\n"), "{got}");
 }
 
@@ -125,7 +127,7 @@ fn rfc3848_with_names_the_session() {
         (&ehlo, true, true, true, "UTF8SMTPSA"),
     ];
     for (hello, utf8, tls, user, expected) in cases {
-        let context = context("203.0.113.5:1", None, tls.then(tls13));
+        let context = context("203.0.113.5:1", None, tls.then(TlsFacts::example));
         let got = field(&context, &Trace { utf8: *utf8, user: user.then_some("u"), ..trace(hello) });
         assert!(got.contains(&format!(" with {expected} id 4Zk9.1\r\n")), "{expected}: {got}");
     }
@@ -146,8 +148,10 @@ fn client_certificates_are_told() {
         (presented(false), "\t(Client CN \"mail ?a? ?b???X: y\", Issuer \"Example CA\" (not verified))\r\n"),
     ];
     for (client_certificate, expected) in cases {
-        let got =
-            field(&context("203.0.113.5:1", None, Some(TlsFacts { client_certificate, ..tls13() })), &trace(&client));
+        let got = field(
+            &context("203.0.113.5:1", None, Some(TlsFacts { client_certificate, ..TlsFacts::example() })),
+            &trace(&client),
+        );
         assert!(got.contains(expected), "{expected}: {got}");
     }
 }
@@ -155,7 +159,7 @@ fn client_certificates_are_told() {
 #[test]
 fn the_user_is_named_only_where_that_is_set() {
     let client = hello("c", true);
-    let mut context = context("203.0.113.5:1", None, Some(tls13()));
+    let mut context = context("203.0.113.5:1", None, Some(TlsFacts::example()));
     let user = Trace { user: Some("a)(b\\c\n"), ..trace(&client) };
     assert!(field(&context, &user).contains("\t(Authenticated sender: a??b?c?)\r\n"));
     context.rules = Arc::new(Rules::default());

@@ -1,8 +1,9 @@
 //! How sessions end that nobody said QUIT to.
 
 use super::{after, envelope, hello, rejecting, smtp};
-use crate::facts::Outcome;
-use crate::protocol::smtp::fixtures::{End, Step, b, c};
+use crate::facts::{Outcome, Reason};
+use crate::protocol::smtp::fixtures::{End, Seen, Step, b, c};
+use crate::protocol::smtp::{reasons, replies};
 use crate::protocol::{Ended, Event, Wait};
 
 const DOWN: &str = "421 4.3.2 mx.example.com Service not available, try again later\r\n";
@@ -93,9 +94,52 @@ fn a_message_that_breaks_off_is_never_completed() {
         assert_eq!(seen.end, End::Closed, "{steps:?}");
         assert!(!seen.events.contains(&Event::Message { accepted: true }), "{steps:?}");
     }
-    let rejected = [data, vec![c("x\ny")]].concat();
-    let (client, _, seen) = after(&rejecting(), &rejected, &[left(true)]);
-    assert_eq!((client.as_str(), seen.end), ("", End::Closed));
+}
+
+/// Why the session ends, as far as the dialogue says so.
+fn reasons_in(seen: &Seen) -> Vec<Reason> {
+    let reason = |event: &Event| match event {
+        Event::Ending(reason) | Event::Refused(reason) => Some(*reason),
+        _ => None,
+    };
+    seen.events.iter().filter_map(reason).collect()
+}
+
+#[test]
+fn a_client_that_does_not_wait_for_the_221_has_ended_well() {
+    let (_, _, seen) = after(&smtp(), &hello(), &[c("QUIT\r\n"), left(false)]);
+    assert_eq!((reasons_in(&seen), seen.end), (vec![reasons::QUIT], End::Closed));
+    // With an answer outstanding it does not know what became of its command.
+    let (_, _, seen) = after(&smtp(), &hello(), &[c("NOOP\r\nQUIT\r\n"), left(false)]);
+    assert_eq!(reasons_in(&seen), [reasons::CLIENT_CUT]);
+}
+
+#[test]
+fn a_rejected_message_is_one_refusal_however_the_session_ends() {
+    let rejected = [envelope(), vec![c("DATA\r\n"), b("354 go\r\n"), c("x\ny")]].concat();
+    let cases: &[(Step, &str)] = &[
+        (left(true), ""),
+        (left(false), ""),
+        (late(Wait::Body), LATE),
+        (Step::E(Ended::Drain), STOP),
+        (c("z\r\n.\r\n"), std::str::from_utf8(replies::BARE_NEWLINE_IN_DATA).unwrap()),
+    ];
+    for (step, answer) in cases {
+        let (client, _, seen) = after(&rejecting(), &rejected, std::slice::from_ref(step));
+        assert_eq!((client.as_str(), &seen.end), (*answer, &End::Closed), "{step:?}");
+        assert_eq!(reasons_in(&seen), [reasons::BARE_NEWLINE_IN_DATA], "{step:?}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_between_two_chunks_leaves_its_message() {
+    let chunk = [envelope(), vec![c("BDAT 3\r\nabc"), b("250 more\r\n")]].concat();
+    for said in ["", "BDAT 4 LAST\r\n", "BD"] {
+        let (_, _, seen) = after(&smtp(), &chunk, &[c(said), left(true)]);
+        assert_eq!((reasons_in(&seen), &seen.end), (vec![reasons::CLIENT_LOST], &End::Closed), "{said:?}");
+    }
+    let (_, _, seen) = after(&smtp(), &chunk, &[c("BDAT 1 LAST\r\nd"), b("250 ok\r\n"), left(true)]);
+    assert_eq!(reasons_in(&seen), []);
 }
 
 #[test]

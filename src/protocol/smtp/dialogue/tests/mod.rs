@@ -8,17 +8,18 @@ mod talk;
 
 use std::sync::Arc;
 
-use crate::protocol::smtp::fixtures::{Seen, Step, b, c, context, run_cut, tls13};
+use crate::facts::TlsFacts;
+use crate::protocol::smtp::fixtures::{Seen, Step, b, c, context, run_cut};
 use crate::protocol::{BareNewline, Context, Event, Rules};
 
 /// Inside TLS, with AUTH.
 pub fn submission() -> Context {
-    context("submission", "203.0.113.5:1024", Some(tls13()))
+    context("submission", "203.0.113.5:1024", Some(TlsFacts::example()))
 }
 
 /// Inside TLS, without AUTH.
 pub fn smtp() -> Context {
-    context("smtp", "203.0.113.5:1024", Some(tls13()))
+    context("smtp", "203.0.113.5:1024", Some(TlsFacts::example()))
 }
 
 pub fn rejecting() -> Context {

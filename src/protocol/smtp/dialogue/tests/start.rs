@@ -1,7 +1,8 @@
 //! How a dialogue begins, in its three ways.
 
 use super::{OFFER, after, hello, smtp, submission};
-use crate::protocol::smtp::fixtures::{End, Step, b, c, context, run_cut, tls13};
+use crate::facts::TlsFacts;
+use crate::protocol::smtp::fixtures::{End, Step, b, c, context, run_cut};
 use crate::protocol::{Ended, Event, Learned, Opening, Wait};
 
 const DOWN: &str = "421 4.3.2 mx.example.com Service not available, try again later\r\n";
@@ -52,7 +53,7 @@ fn rfc5321_3_1_a_refusing_greeting_answers_the_ehlo() {
 
 #[test]
 fn rfc8314_implicit_tls_passes_the_greeting() {
-    let context = context("submissions", "203.0.113.5:1024", Some(tls13()));
+    let context = context("submissions", "203.0.113.5:1024", Some(TlsFacts::example()));
     let cases: &[(Vec<Step>, &str, End)] = &[
         (vec![b("220-hi\r\n220 mx\r\n")], "220-hi\r\n220 mx\r\n", End::Open(Wait::Login)),
         (vec![b("554 no\r\n")], "554 no\r\n", End::Closed),

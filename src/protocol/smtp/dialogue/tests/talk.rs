@@ -103,9 +103,8 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
             ],
             auth("LOGIN", Some("alice"), true),
         ),
-        (vec![c("AUTH LOGIN\r\n"), b("334 x\r\n"), c("*\r\n"), b("501 cancelled\r\n")], auth("LOGIN", None, false)),
+        (vec![c("AUTH LOGIN\r\n"), b("334 x\r\n"), c("!\r\n"), b(bad)], auth("LOGIN", None, false)),
         (vec![c("AUTH GSSAPI\r\n"), b("334 \r\n"), c("\r\n"), b("235 ok\r\n")], auth("GSSAPI", None, true)),
-        (vec![c("AUTH\r\n"), b("501 what\r\n")], auth("", None, false)),
     ];
     for (steps, event) in cases {
         let (client, backend, seen) = after(&submission(), &hello(), steps);
@@ -116,6 +115,17 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
         assert_eq!(backend, text(|step| if let Step::C(octets) = step { Some(octets) } else { None }));
         assert!(seen.events.contains(event), "{event:?} in {:?}", seen.events);
         assert!(!format!("{:?}", seen.events).contains("secret"));
+    }
+    // Nobody's credentials were judged.
+    for steps in [
+        [c("AUTH LOGIN\r\n"), b("334 x\r\n"), c("*\r\n"), b("501 cancelled\r\n")].as_slice(),
+        &[c("AUTH\r\n"), b("501 what\r\n")],
+        &[c("AUTH NONESUCH\r\n"), b("504 unknown\r\n")],
+        &[c("AUTH PLAIN x\r\n"), b("454 4.7.0 try later\r\n")],
+        &[c("AUTH PLAIN x\r\n"), b("235 ok\r\n"), c("AUTH PLAIN x\r\n"), b("503 already\r\n")],
+    ] {
+        let (_, _, seen) = after(&submission(), &hello(), steps);
+        assert!(!seen.events.iter().any(|event| matches!(event, Event::Auth { ok: false, .. })), "{:?}", seen.events);
     }
 }
 
@@ -300,7 +310,7 @@ fn rfc5321_4_1_1_5_rset_and_hello_forget_the_recipients() {
 
 #[test]
 fn an_address_literal_and_helo() {
-    let context = context("smtp", "[2001:db8::5]:1", Some(crate::protocol::smtp::fixtures::tls13()));
+    let context = context("smtp", "[2001:db8::5]:1", Some(crate::facts::TlsFacts::example()));
     let steps = [
         b("220 mx\r\n"),
         c("HELO [IPv6:2001:db8::5]\r\n"),
