@@ -278,8 +278,7 @@ fn a_client_that_goes_away_in_a_body_does_not_complete_it() {
     let gate = gate(&smtp, &imap);
     let config = Offer::default().config();
     // With close_notify; without it; by a reset.
-    const ENDS: [(&str, fn(Wire)); 3] =
-        [("close_notify", |mut wire| wire.finish()), ("FIN", drop), ("RST", Wire::reset)];
+    const ENDS: [Misbehaviour; 3] = [("close_notify", |mut wire| wire.finish()), ("FIN", drop), ("RST", Wire::reset)];
     for (bdat, (how, end)) in ENDS.iter().flat_map(|end| [(false, end), (true, end)]) {
         let mut wire = gate.secured("submissions", &config);
         wire.say("MAIL FROM:<sender@example.net>");
