@@ -75,8 +75,8 @@ pub fn commands(addresses: &[(&'static Service, SocketAddr)]) -> String {
     let mailbox = format!("{USER}@{DOMAIN}");
     let login = format!("--user {USER}:{PASSWORD}");
     let commands = [
-        ("What a client agrees on", format!("openssl s_client -starttls smtp -connect {submission} -brief")),
-        ("The same for IMAP, from the first octet", format!("openssl s_client -connect {imaps} -brief")),
+        ("What a client agrees on", format!("openssl s_client -starttls smtp -connect {submission} -crlf -brief")),
+        ("The same for IMAP, from the first octet", format!("openssl s_client -connect {imaps} -crlf -brief")),
         (
             "What is refused: a key exchange without forward secrecy",
             format!("openssl s_client -connect {imaps} -tls1_2 -cipher AES128-SHA -brief"),

@@ -27,7 +27,8 @@ pub(super) const BACKEND_UNASKED: Reason = backend("reply from the backend that 
 
 pub(super) const LOGGED_OUT: Reason = Reason::new(Outcome::Ok, "logged out");
 
-pub(super) const NEWLINE: Refusal = Refusal::new(MALFORMED, "BAD A line ends in CRLF and holds neither alone");
+pub(super) const NEWLINE: Refusal =
+    Refusal::new(MALFORMED, "BAD A line ends in CRLF and holds neither alone (openssl s_client: add -crlf)");
 pub(super) const NO_COMMAND: Refusal = Refusal::new(MALFORMED, "BAD A command is a tag, a space and a name");
 pub(super) const NOT_ASCII: Refusal = Refusal::new(MALFORMED, "BAD Octets outside ASCII in a command");
 pub(super) const ARGUMENTS: Refusal = Refusal::new(MALFORMED, "BAD This command takes no arguments");

@@ -165,7 +165,7 @@ fn what_is_no_smtp_is_closed_at_once() {
 
 #[test]
 fn bad_lines_are_refused_and_the_session_goes_on() {
-    let newline = "500 5.5.2 Error: a line ends in CRLF and holds no other CR or LF\r\n";
+    let newline = "500 5.5.2 Error: a line ends in CRLF and holds no other CR or LF (openssl s_client: add -crlf)\r\n";
     let syntax = "500 5.5.2 Error: bad syntax\r\n";
     let long = "500 5.5.2 Error: line too long\r\n";
     let line = |length: usize| [vec![b'x'; length - 2], b"\r\n".to_vec()].concat();

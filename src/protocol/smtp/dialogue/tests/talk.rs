@@ -24,7 +24,7 @@ fn rfc2920_replies_match_commands_in_order() {
 fn what_the_gate_refuses_never_reaches_the_backend() {
     let forbidden = "502 5.5.1 Error: command not implemented\r\n";
     let syntax = "500 5.5.2 Error: bad syntax\r\n";
-    let newline = "500 5.5.2 Error: a line ends in CRLF and holds no other CR or LF\r\n";
+    let newline = "500 5.5.2 Error: a line ends in CRLF and holds no other CR or LF (openssl s_client: add -crlf)\r\n";
     let cases: &[(&str, &str)] = &[
         ("XCLIENT NAME=x", forbidden),
         ("xforward NAME=x", forbidden),
