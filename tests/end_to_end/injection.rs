@@ -11,8 +11,11 @@ use crate::support::pki::HOSTNAME;
 use crate::support::wait::PATIENCE;
 use crate::support::wire::{Offer, Wire};
 
+/// Contents, line by line.
+type Mails = mpsc::Receiver<Vec<String>>;
+
 /// A backend that takes every mail and hands over its content, and the gates before it, one for each form of the log.
-fn gates() -> (Vec<(&'static str, Gate)>, mpsc::Receiver<Vec<String>>, Fake) {
+fn gates() -> (Vec<(&'static str, Gate)>, Mails, Fake) {
     let (tell, mails) = mpsc::channel();
     let tell = Mutex::new(tell);
     let takes = move |line: &str, wire: &mut Wire| {
