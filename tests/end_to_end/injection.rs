@@ -19,6 +19,9 @@ fn gates() -> (Vec<(&'static str, Gate)>, Mails, Fake) {
     let (tell, mails) = mpsc::channel();
     let tell = Mutex::new(tell);
     let takes = move |line: &str, wire: &mut Wire| {
+        if line.starts_with("AUTH LOGIN") {
+            return Some(wire.try_send(b"535 5.7.8 no\r\n").is_ok());
+        }
         (line == "DATA").then(|| {
             wire.send("354 go on\r\n");
             let mut content = Vec::new();
@@ -114,6 +117,8 @@ fn names_from_the_wire_stay_inside_their_field_and_their_line() {
             wire.send(hellos[n]);
             assert_eq!(wire.reply().code, 250);
             let user = users[n % users.len()];
+            // Postfix' line about a failed login has the name in it, and no quotation marks.
+            assert_eq!(wire.say(&format!("AUTH LOGIN {}", base64(user.as_bytes()))).code, 535);
             let response = base64(format!("\0{user}\0secret").as_bytes());
             assert_eq!(wire.say(&format!("AUTH PLAIN {response}")).code, 235);
             assert_eq!(wire.say("MAIL FROM:<sender@example.net>").code, 250);
