@@ -9,7 +9,7 @@ use crate::support::clients::{Tls, python, run};
 use crate::support::fake::{self, Fake};
 use crate::support::gate::{Gate, Setup, gate};
 use crate::support::mail;
-use crate::support::pki::pki;
+use crate::support::pki::{HOSTNAME, pki};
 use crate::support::stack::{PASSWORD, User, dovecot_with_imap_id, stack};
 use crate::support::wait::{PATIENCE, has_ipv6};
 use crate::support::warden;
@@ -224,7 +224,8 @@ fn a_client_certificate_is_told_to_the_log_and_to_the_backend() {
     std::fs::write(&key, foreign.signing_key.serialize_pem()).expect("a file");
     let connect = |gate: &Gate, files: Option<(&std::path::Path, &std::path::Path)>| {
         let address = format!("127.0.0.1:{}", gate.port("imaps"));
-        let mut args = vec!["s_client", "-connect", &address, "-quiet", "-no_ign_eof"];
+        let mut args =
+            vec!["s_client", "-connect", &address, "-quiet", "-no_ign_eof", "-servername", HOSTNAME, "-alpn", "imap"];
         if let Some((chain, key)) = files {
             args.extend(["-cert", chain.to_str().expect("UTF-8"), "-key", key.to_str().expect("UTF-8")]);
         }
@@ -241,7 +242,10 @@ fn a_client_certificate_is_told_to_the_log_and_to_the_backend() {
         };
         assert!(field(0x20).starts_with("\x03\0\0\0\0"), "TLS, a certificate, and it is verified: {told:?}");
         assert_eq!((field(0x21).as_str(), field(0x22).as_str()), ("TLSv1.3", "client.example.org"));
+        // PP2_TYPE_ALPN, PP2_TYPE_AUTHORITY, PP2_TYPE_UNIQUE_ID.
+        assert_eq!((field(0x01).as_str(), field(0x02).as_str()), ("imap", HOSTNAME));
         let line = log.wait_for(&["event=ended", "client_certificate=verified"]);
+        assert!(line.contains(&format!("session={} ", field(0x05))), "{line}");
         for part in ["client_cn=client.example.org", "client_issuer=\"Sealgate test authority\"", &field(0x23)] {
             assert!(line.contains(part), "{part}: {line}");
         }
@@ -299,4 +303,50 @@ fn over_ipv6_strangers_stay_strangers_and_backends_are_found() {
     let gate =
         Setup::new().listener_on("submissions", &backend.to_string(), "none", "allow_relay_as_proxy = true").start();
     assert_eq!(gate.secured("submissions", &config).say("NOOP").code, 250);
+}
+
+#[test]
+fn what_is_offered_before_tls_follows_what_the_backend_last_said() {
+    let announce = |keywords: &'static str| {
+        fake::smtp(move |line, wire: &mut Wire| {
+            line.starts_with("EHLO")
+                .then(|| wire.try_send(format!("250-old.example.net\r\n{keywords}\r\n").as_bytes()).is_ok())
+        })
+    };
+    let backend =
+        Fake::start(announce("250-SIZE 1000\r\n250-BINARYMIME\r\n250-X-NEW\r\n250 AUTH=PLAIN SCRAM-SHA-256-PLUS"));
+    let vouched = "allow_relay_as_proxy = true";
+    let gate = Setup::new()
+        .listener_with("smtp", backend.port, "none", vouched)
+        .listener_with("submission", backend.port, "none", vouched)
+        .start();
+    let config = Offer::default().config();
+    let before_tls = |service: &str| {
+        let mut wire = gate.connect(service);
+        wire.reply();
+        wire.say("EHLO client.example.org").lines
+    };
+    let inside = |service: &str| {
+        let mut wire = gate.secured(service, &config);
+        wire.say("EHLO client.example.org").lines
+    };
+    let (ours, old) = ("mail.example.net".to_owned(), "old.example.net".to_owned());
+    let lines = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    for (keywords, auth) in [(None, "AUTH=PLAIN"), (Some("250-DSN\r\n250-STARTTLS\r\n250 AUTH LOGIN"), "AUTH LOGIN")] {
+        if let Some(keywords) = keywords {
+            backend.instead(announce(keywords));
+            // Sessions bring the news, each to its own listener.
+            assert_eq!((inside("smtp").len(), inside("submission").len()), (2, 3));
+        }
+        let offered = if keywords.is_some() { "DSN" } else { "SIZE 1000" };
+        for service in ["smtp", "submission"] {
+            assert_eq!(
+                before_tls(service),
+                [&[ours.clone()][..], &lines(&[offered, "STARTTLS"])].concat(),
+                "{service}"
+            );
+        }
+        assert_eq!(inside("smtp"), [&[old.clone()][..], &lines(&[offered])].concat());
+        assert_eq!(inside("submission"), [&[old.clone()][..], &lines(&[offered, auth])].concat());
+    }
 }
