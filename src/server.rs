@@ -1,5 +1,6 @@
 //! The gate as a whole: bind or inherit sockets, open each listener once its backend has been tested, drain.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,6 +170,17 @@ impl Gate {
         let sockets: usize = self.listeners.iter().map(|running| running.addresses.len()).sum();
         // The semaphore is never closed, and the permits come back at once: they are counted, not used.
         let _ = self.open.acquire_many(sockets.try_into().unwrap_or(u32::MAX)).await;
+    }
+
+    /// Waits until a task of the gate's own (an accept loop, a backend's supervisor, the ticket timer) has panicked.
+    /// Such a gate looks alive and serves only in part: end it and start anew.
+    pub async fn broken(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if ended.is_err_and(|error| error.is_panic()) {
+                return;
+            }
+        }
+        pending().await
     }
 
     /// Stops accepting, lets sessions finish for the configured time, then tells the rest to go.

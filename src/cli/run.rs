@@ -46,7 +46,7 @@ fn tls_server(config: &Config) -> anyhow::Result<tls::Server> {
 async fn serve(config: Config, tls: tls::Server, log: SessionLog) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let notice = notice(&config.log.to);
-    let gate = Gate::start(config, tls, log.clone(), inherited()).await?;
+    let mut gate = Gate::start(config, tls, log.clone(), inherited()).await?;
     for (service, address) in gate.addresses() {
         tracing::info!(service = service.name, %address, "bound");
     }
@@ -54,12 +54,18 @@ async fn serve(config: Config, tls: tls::Server, log: SessionLog) -> anyhow::Res
         anstream::eprintln!("{notice}");
     }
     tell_systemd(&[NotifyState::Ready]);
-    signals.stop(&log).await;
+    let code = tokio::select! {
+        () = signals.stop(&log) => ExitCode::SUCCESS,
+        () = gate.broken() => {
+            tracing::error!("internal error, please report: a part of the gate has failed (see standard error)");
+            ExitCode::FAILURE
+        }
+    };
     tracing::info!("stopping: no new sessions; a second signal ends those that are left at once");
     tell_systemd(&[NotifyState::Stopping]);
     gate.shutdown(signals.stop(&log)).await;
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// What somebody who starts it by hand, with a log elsewhere, would otherwise not see: that it runs.

@@ -265,3 +265,16 @@ async fn a_session_is_small() {
     println!("a session's future: {size} octets");
     assert!(size <= 4096, "{size} octets");
 }
+
+#[tokio::test]
+async fn a_panic_outside_of_sessions_does_not_go_unnoticed() {
+    let mut bench = bench("smtp", LogFormat::Text, "", "").await;
+    {
+        let mut broken = std::pin::pin!(bench.gate.broken());
+        let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(broken.as_mut().poll(cx).is_pending())).await;
+        assert!(waits, "nothing has failed yet");
+    }
+    bench.gate.tasks.spawn(async { panic!("in a task of the gate's own") });
+    timeout(Duration::from_secs(30), bench.gate.broken()).await.unwrap();
+    bench.end().await;
+}
