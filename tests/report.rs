@@ -130,6 +130,7 @@ fn written(format: LogFormat) -> Vec<u8> {
             client_name: Lookup::NotTried,
             local: "192.0.2.10:25".parse().unwrap(),
             tls,
+            handshake_failed: offered.is_some(),
             offered,
             helo: Some("x tls_version=TLSv1.0 \"".to_owned()),
             user: None,

@@ -37,6 +37,7 @@ impl Notes {
                 client_name: Default::default(),
                 local: arrival.local,
                 tls: None,
+                handshake_failed: false,
                 offered: None,
                 helo: None,
                 user: None,
@@ -77,6 +78,7 @@ impl Notes {
 
     pub(super) fn handshake_failed(&mut self, error: &HandshakeError) {
         tracing::debug!(session = %self.record.session, client = %self.record.client, "TLS handshake failed: {}", error.detail);
+        self.record.handshake_failed = true;
         self.record.offered = error.offered.clone();
     }
 
@@ -119,7 +121,8 @@ impl Notes {
             Event::Refused(reason) => {
                 tracing::info!(
                     session = %self.record.session,
-                    client = %self.record.client,
+                    client = %self.record.client.ip(),
+                    client_port = self.record.client.port(),
                     service = self.record.service,
                     outcome = reason.outcome.as_str(),
                     reason = reason.phrase,

@@ -201,6 +201,8 @@ pub struct Record {
     pub local: SocketAddr,
     /// The session's TLS.
     pub tls: Option<Arc<TlsFacts>>,
+    /// Whether the session ended in its handshake: a ClientHello led nowhere, or something else came in its place.
+    pub handshake_failed: bool,
     /// What a client offered whose handshake failed.
     pub offered: Option<Arc<Offered>>,
     /// The client's last EHLO or HELO name.

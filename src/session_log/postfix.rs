@@ -96,7 +96,7 @@ impl Lines {
 
     fn smtp_ended(&mut self, record: &Record) {
         let client = client(record);
-        let failed = handshake_failed(record);
+        let failed = record.handshake_failed;
         if failed {
             self.handshake_failed(record, &client);
         }
@@ -157,7 +157,7 @@ impl Lines {
             0 => format!("(no auth attempts in {seconds} secs)"),
             failures => format!("(auth failed, {failures} attempts in {seconds} secs)"),
         };
-        if handshake_failed(record) {
+        if record.handshake_failed {
             let why = format!("SSL_accept() failed: {}", record.reason);
             let identity = identity(record, &format!("TLS handshaking: {why}"));
             let text = format!("imap-login: Disconnected: Connection closed: {why} {attempts}: {identity}");
@@ -199,7 +199,7 @@ fn identity(record: &Record, tls: &str) -> String {
         _ = write!(text, "method={}, ", bare(method));
     }
     _ = write!(text, "rip={}, lip={}, ", record.client.ip(), record.local.ip());
-    if record.tls.is_some() || handshake_failed(record) {
+    if record.tls.is_some() || record.handshake_failed {
         _ = write!(text, "{tls}, ");
     }
     _ = write!(text, "session=<{}>", record.session);
@@ -210,15 +210,6 @@ fn identity(record: &Record, tls: &str) -> String {
 fn protocol_and_cipher(tls: &TlsFacts) -> String {
     let (suite, bits) = (tls.suite.openssl, tls.suite.bits);
     format!("{} with cipher {suite} ({bits}/{bits} bits)", tls.version.as_str())
-}
-
-/// Whether the session ended in its handshake: a ClientHello led nowhere, or something else came in its place.
-fn handshake_failed(record: &Record) -> bool {
-    let reason = record.reason;
-    record.tls.is_none()
-        && (record.offered.is_some()
-            || reason.starts_with("not TLS:")
-            || ["ClientHello", "handshake"].iter().any(|word| reason.contains(word)))
 }
 
 /// Whether the client just went away, which Postfix and Dovecot always say in the same words.

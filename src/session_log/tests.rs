@@ -30,6 +30,7 @@ fn record(service: &'static str) -> Record {
         client_name: Lookup::NotTried,
         local: "192.0.2.10:25".parse().unwrap(),
         tls: Some(Arc::new(tls())),
+        handshake_failed: false,
         offered: None,
         helo: Some("mx.example.org".into()),
         user: None,
@@ -63,6 +64,7 @@ fn failed_handshake(service: &'static str) -> Record {
     };
     Record {
         tls: None,
+        handshake_failed: true,
         offered: Some(Arc::new(offered)),
         commands: if service == "submission" { counts(&[("ehlo", 1, 1), ("starttls", 1, 1)]) } else { vec![] },
         helo: None,
