@@ -24,7 +24,6 @@ use talk::Talk;
 
 use crate::config::{ClientIdentity, Deadlines, Listener};
 use crate::facts::{Peer, SessionId, TlsFacts};
-use crate::protocol::Service;
 use crate::stream::Backend;
 
 /// What a backend is told about a client.
@@ -38,8 +37,6 @@ pub struct Caller<'a> {
     pub peer: &'a Peer,
     /// The client's TLS; none when it stays in plaintext.
     pub tls: Option<&'a TlsFacts>,
-    /// The service that the client came for.
-    pub service: &'static Service,
 }
 
 /// A backend that knows who the client is.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::Caller;
 use crate::config::Listener;
 use crate::facts::{ClientCertificate, ClientNames, Group, Lookup, Peer, SessionId, Suite, TlsFacts, TlsVersion};
-use crate::protocol::Service;
 
 /// TEST-NET-1 (RFC 5737): nobody's address, so no administrator trusts it on purpose.
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -14,7 +13,6 @@ pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// A client from TEST-NET-1, with TLS, without a name.
 pub(super) struct Stranger<'a> {
     hostname: &'a str,
-    service: &'static Service,
     session: SessionId,
     peer: Peer,
     tls: TlsFacts,
@@ -27,7 +25,6 @@ impl<'a> Stranger<'a> {
         let local = SocketAddr::new(address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), listener.service.port);
         Self {
             hostname,
-            service: listener.service,
             session: SessionId::new("selftest"),
             peer: Peer {
                 client: SocketAddr::new(ADDRESS.into(), 49_152),
@@ -57,12 +54,6 @@ impl<'a> Stranger<'a> {
 
     /// As the backend is told.
     pub fn caller(&self) -> Caller<'_> {
-        Caller {
-            hostname: self.hostname,
-            session: &self.session,
-            peer: &self.peer,
-            tls: Some(&self.tls),
-            service: self.service,
-        }
+        Caller { hostname: self.hostname, session: &self.session, peer: &self.peer, tls: Some(&self.tls) }
     }
 }

@@ -263,7 +263,6 @@ async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Resu
         session: &context.session,
         peer: &context.peer,
         tls: context.tls.as_deref(),
-        service: context.service,
     };
     // Boxed, so that it is gone when it is done: the session's own memory stays as long as the session.
     let connecting = Box::pin(backend::connect(&shared.listener, &caller, &shared.deadlines));

@@ -72,6 +72,6 @@ async fn dial(
     limit: Duration,
 ) -> Result<Connected, ConnectError> {
     let session = SessionId::new("3x7Kq9");
-    let caller = Caller { hostname: "mail.example.com", session: &session, peer, tls, service: listener.service };
+    let caller = Caller { hostname: "mail.example.com", session: &session, peer, tls };
     connect(listener, &caller, &deadlines(limit)).await
 }

@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use super::*;
 use crate::facts::{ClientNames, SessionId};
-use crate::protocol::Service;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -16,8 +15,7 @@ fn tls() -> TlsFacts {
 
 fn header(peer: &Peer, tls: Option<&TlsFacts>, session: &str) -> Vec<u8> {
     let session = SessionId::new(session);
-    let service = Service::by_name("imaps").unwrap();
-    v2(&Caller { hostname: "mail.example.com", session: &session, peer, tls, service }).unwrap()
+    v2(&Caller { hostname: "mail.example.com", session: &session, peer, tls }).unwrap()
 }
 
 fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
