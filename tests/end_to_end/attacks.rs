@@ -97,7 +97,7 @@ fn cve_2011_0411_commands_behind_starttls_are_refused() {
         wire.send(format!("{command}\r\n{injected}\r\n"));
         let rest = wire.rest();
         assert!(!rest.contains("220 ") && !rest.contains("a OK"), "{service}: no TLS may follow: {rest}");
-        log.wait_for(&[&format!("service={service}"), "outcome=policy", "commands sent behind STARTTLS"]);
+        log.wait_for(&[&format!("client_port={} ", wire.port), "outcome=policy", "commands sent behind STARTTLS"]);
     }
 }
 

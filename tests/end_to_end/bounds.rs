@@ -50,8 +50,9 @@ fn twenty_errors_end_every_kind_of_session() {
         let last = wire.line().unwrap_or_else(|| panic!("{service}: a farewell"));
         assert!(last.starts_with(farewell), "{service}: {last}");
         wire.end();
+        let client = format!("client_port={} ", wire.port);
         drop(wire);
-        log.wait_for(&["event=ended", &format!("service={service}"), "reason=\"too many errors\""]);
+        log.wait_for(&["event=ended", &client, "reason=\"too many errors\""]);
     }
 }
 
@@ -81,8 +82,9 @@ fn lines_that_are_too_long_are_refused_and_those_without_end_are_the_end() {
         drop(wire.try_send(&long(70_000)));
         let rest = wire.rest();
         assert!(rest.starts_with(farewell) && rest.lines().count() == 1, "{service}: {rest}");
+        let client = format!("client_port={} ", wire.port);
         drop(wire);
-        log.wait_for(&["event=ended", &format!("service={service}"), "too long\""]);
+        log.wait_for(&["event=ended", &client, "too long\""]);
     }
 }
 
@@ -121,8 +123,9 @@ fn rfc7888_literals_beyond_their_cap() {
                 drop(wire.try_send(smuggled.as_bytes()));
                 assert!(line.starts_with("* BYE "), "{command}: {line}");
                 wire.end();
+                let client = format!("client_port={} ", wire.port);
                 drop(wire);
-                log.wait_for(&["event=ended", &format!("service={service}"), reason]);
+                log.wait_for(&["event=ended", &client, reason]);
             }
         }
     }

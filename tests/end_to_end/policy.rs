@@ -184,7 +184,7 @@ fn tls_on_a_cleartext_port_and_cleartext_on_a_tls_port_end_at_once() {
         wire.send(bytes);
         wire.rest();
         let what = if bytes == http { "HTTP" } else { "TLS" };
-        log.wait_for(&[&format!("service={service}"), "reason=", what]);
+        log.wait_for(&[&format!("client_port={} ", wire.port), "reason=", what]);
     }
 }
 

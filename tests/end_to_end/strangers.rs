@@ -5,10 +5,15 @@ use crate::support::gate::gate;
 use crate::support::logs::Log;
 use crate::support::wire::Wire;
 
+/// The last record of the session of a client's port.
+fn ended(log: &Log, port: u16, service: &str) -> String {
+    log.wait_for(&["event=ended", &format!("service={service} "), &format!("client_port={port} ")])
+}
+
 /// A session's only record with a reason is its last one, and says that.
-fn assert_refused_once(log: &Log, service: &str, what: &[&str]) {
-    let service = format!("service={service}");
-    let line = log.wait_for(&[&["event=ended", &service], what].concat());
+fn assert_refused_once(log: &Log, port: u16, service: &str, what: &[&str]) {
+    let line = ended(log, port, service);
+    assert!(what.iter().all(|part| line.contains(part)), "{what:?}: {line}");
     let session = line.split(' ').find(|field| field.starts_with("session=")).expect("a session").to_owned() + " ";
     let text = log.text();
     let reasons = text.lines().filter(|line| line.contains(&session) && line.contains("reason=")).count();
@@ -67,10 +72,12 @@ fn other_protocols_on_every_port_end_at_once_and_are_named() {
     for (service, octets, reason, outcome) in cases {
         for cut in [octets.len(), 1] {
             let log = gate.log.tail();
-            let said = answer(gate.connect(service), !service.ends_with('s'), octets, cut);
+            let wire = gate.connect(service);
+            let port = wire.port;
+            let said = answer(wire, !service.ends_with('s'), octets, cut);
             assert!(said.lines().count() <= 1, "{service}, {reason}: {said}");
             assert!(!said.starts_with("250") && !said.contains(" OK"), "{service}, {reason}: {said}");
-            assert_refused_once(&log, service, &[reason, outcome]);
+            assert_refused_once(&log, port, service, &[reason, outcome]);
         }
     }
 }
@@ -82,9 +89,13 @@ fn alpaca_the_wrong_protocol_is_a_refused_handshake_with_what_was_offered() {
         let log = gate.log.tail();
         let mut config = (*crate::support::wire::Offer::default().config()).clone();
         config.alpn_protocols = vec![alpn.into()];
-        let error = gate.connect(service).try_tls(&config.into()).expect_err("no TLS");
+        let mut wire = gate.connect(service);
+        let error = wire.try_tls(&config.into()).expect_err("no TLS");
         assert!(error.to_string().contains("NoApplicationProtocol"), "{service}, {alpn}: {error}");
-        assert_refused_once(&log, service, &["outcome=policy", "\"wrong ALPN\"", &format!("offered_alpn={alpn}")]);
+        let what = ["outcome=policy", "\"wrong ALPN\"", &format!("offered_alpn={alpn}")];
+        let port = wire.port;
+        drop(wire);
+        assert_refused_once(&log, port, service, &what);
     }
 }
 
@@ -105,15 +116,16 @@ fn cve_2011_0411_wherever_the_injected_octets_are_cut() {
                 assert!(wire.reply().has("STARTTLS"));
             }
             let log = gate.log.tail();
+            let port = wire.port;
             let said = answer(wire, false, all.as_bytes(), cut);
             let lines: Vec<&str> = said.lines().collect();
             if cut == command.len() {
                 // Depending on when it came, STARTTLS was answered already; then there is no TLS, and nothing else.
-                let one = log.wait_for(&["event=ended", &format!("service={service}")]);
+                let one = ended(&log, port, service);
                 assert!(one.contains("commands sent behind STARTTLS") || one.contains("not TLS: cleartext"), "{one}");
             } else {
                 assert!(!said.contains("220 ") && !said.contains("a OK"), "{service} cut at {cut}: {said}");
-                assert_refused_once(&log, service, &["outcome=policy", "\"commands sent behind STARTTLS\""]);
+                assert_refused_once(&log, port, service, &["outcome=policy", "\"commands sent behind STARTTLS\""]);
             }
             assert!(lines.len() <= 1, "{service} cut at {cut}: {said}");
             let obeyed = ["250 ", "221 ", "b OK", "* BYE mail"].iter().any(|answer| said.starts_with(answer));

@@ -19,6 +19,8 @@ use super::wait::PATIENCE;
 pub struct Wire {
     stream: Stream,
     read: Vec<u8>,
+    /// Our own port: it tells this connection's records from those of other tests on the same gate.
+    pub port: u16,
 }
 
 enum Stream {
@@ -104,7 +106,8 @@ impl Wire {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("an option");
-        Self { stream: Stream::Plain(stream), read: Vec::new() }
+        let port = stream.local_addr().expect("an address").port();
+        Self { stream: Stream::Plain(stream), read: Vec::new(), port }
     }
 
     /// Puts TLS on top.
