@@ -103,6 +103,24 @@ async fn a_backend_gets_nothing_behind_octets_that_were_lost() {
 }
 
 #[tokio::test]
+async fn octets_that_come_in_the_same_turn_do_not_slip_in_behind_lost_ones() {
+    for splice in [false, true] {
+        let mut bench =
+            faulty(
+                None,
+                b"two ",
+                move |side, input, out| {
+                    if splice { Ok(Verdict::Splice) } else { pass_everything(side, input, out) }
+                },
+            );
+        // The relay has not run yet: it finds both, one after the other, before it can end the backend's input.
+        *bench.write_fails.lock().unwrap() = true;
+        bench.client.write_all(b"thr ").await.unwrap();
+        assert_eq!(rest(&mut bench.backend).await, "", "splice {splice}");
+    }
+}
+
+#[tokio::test]
 async fn a_backend_that_is_reset_is_an_error_of_the_backend() {
     for splice in [false, true] {
         let mut bench = faulty(Some(io::ErrorKind::ConnectionReset), b"", move |side, input, out| {
