@@ -21,6 +21,7 @@ pub mod permits;
 pub mod session;
 
 pub mod backend;
+pub mod buffers;
 pub mod cleartext;
 pub mod protocol;
 pub mod relay;

@@ -4,9 +4,11 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::buffers::Fill;
 use crate::tls;
 
 /// A client's connection.
@@ -34,6 +36,15 @@ macro_rules! either_stream {
                 match self.get_mut() {
                     Self::$one(stream) => Pin::new(stream).poll_read(cx, buf),
                     Self::$other(stream) => Pin::new(stream).poll_read(cx, buf),
+                }
+            }
+        }
+
+        impl Fill for $name {
+            fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+                match self {
+                    Self::$one(stream) => stream.poll_fill(cx, into),
+                    Self::$other(stream) => stream.poll_fill(cx, into),
                 }
             }
         }

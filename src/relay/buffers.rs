@@ -2,50 +2,22 @@
 //!
 //! An idle session holds none: a buffer is borrowed from the worker's pool for a read and goes back when it is drained.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::iter::once;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncWrite;
 
-/// The size of a pooled buffer, and so of a read: several TLS records at once.
-const READ_SIZE: usize = 64 * 1024;
-
-/// A read is not worth its system call with less room than one TLS record.
-const LEAST_READ: usize = 16 * 1024;
-
-/// How many buffers a worker keeps for the next reader.
-const POOL: usize = 16;
+use crate::buffers::{Fill, LEAST_READ, give_back};
 
 /// Input this small that waits for more moves out of its pooled buffer, so that a slow peer costs what it sent.
 const SMALL: usize = 4 * 1024;
 
 /// How many pieces go into one vectored write.
 const SLICES: usize = 16;
-
-thread_local! {
-    static FREE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
-}
-
-fn borrow_buffer() -> BytesMut {
-    FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(READ_SIZE))
-}
-
-fn give_back(mut buffer: BytesMut) {
-    buffer.clear();
-    // Reclaiming fails while a piece of it still waits to be written; then the last piece frees it.
-    if buffer.try_reclaim(READ_SIZE) {
-        FREE.with_borrow_mut(|free| {
-            if free.len() < POOL {
-                free.push(buffer);
-            }
-        });
-    }
-}
 
 /// What one side sent and nobody has judged yet.
 #[derive(Debug, Default)]
@@ -76,18 +48,8 @@ impl Inbox {
     }
 
     /// Reads once. `Ok(0)` is the end of the stream.
-    pub(super) fn poll_read<S: AsyncRead + Unpin>(
-        &mut self,
-        stream: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if self.bytes.capacity() - self.bytes.len() < LEAST_READ {
-            let mut larger = borrow_buffer();
-            larger.extend_from_slice(&self.bytes);
-            larger.reserve(LEAST_READ);
-            give_back(std::mem::replace(&mut self.bytes, larger));
-        }
-        pin!(stream.read_buf(&mut self.bytes)).poll(cx)
+    pub(super) fn poll_read<S: Fill>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        stream.poll_fill(cx, &mut self.bytes)
     }
 
     /// Nothing more happens for now: keep no more memory than the octets that wait.
@@ -199,6 +161,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::buffers::READ_SIZE;
 
     /// Takes as much as there is room for, and keeps it.
     #[derive(Default)]

@@ -18,11 +18,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 use tokio::time::{Instant, sleep_until};
 
 use self::buffers::{Inbox, Outbox};
 use self::clock::{Clock, Moved};
+use crate::buffers::Fill;
 use crate::facts::{Outcome, Reason};
 use crate::protocol::{Dialogue, Ended, Event, INPUT_LIMIT, Out, Side, Wait};
 use crate::stop::Stop;
@@ -78,8 +79,8 @@ pub async fn run<C, B>(
     mut hear: impl FnMut(Event) + Send,
 ) -> End<C>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    C: Fill + AsyncWrite + Unpin,
+    B: Fill + AsyncWrite + Unpin,
 {
     let mut relay = Relay::new(start, &allowed, &mut hear);
     let mut armed = relay.clock.due();
@@ -196,8 +197,8 @@ enum HalfClose {
 
 impl<'a, C, B> Relay<'a, C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    C: Fill + AsyncWrite + Unpin,
+    B: Fill + AsyncWrite + Unpin,
 {
     fn new(
         start: Start<C, B>,

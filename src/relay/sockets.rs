@@ -4,15 +4,16 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 use super::{CLIENT_GONE, HalfClose, Input, Relay, Source};
+use crate::buffers::Fill;
 use crate::protocol::Side;
 
 impl<C, B> Relay<'_, C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    C: Fill + AsyncWrite + Unpin,
+    B: Fill + AsyncWrite + Unpin,
 {
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
         let before = self.bytes_out;

@@ -3,15 +3,16 @@
 use std::time::SystemTime;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 use super::{BACKEND_GONE, BACKEND_LOST, BROKEN_CONTRACT, CLIENT_TRUNCATED, CLOSED, HalfClose, Input, Phase, Relay};
+use crate::buffers::Fill;
 use crate::protocol::{Ended, Event, INPUT_LIMIT, Side, Verdict};
 
 impl<C, B> Relay<'_, C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    C: Fill + AsyncWrite + Unpin,
+    B: Fill + AsyncWrite + Unpin,
 {
     /// Lets a side's input be judged for as long as there is something new to it.
     pub(super) fn judge(&mut self, side: Side) -> bool {

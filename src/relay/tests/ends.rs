@@ -11,7 +11,13 @@ struct Faulty {
     end: Option<io::ErrorKind>,
 }
 
-impl AsyncRead for Faulty {
+impl Fill for Faulty {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+        crate::buffers::fill(self, cx, into)
+    }
+}
+
+impl tokio::io::AsyncRead for Faulty {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
