@@ -9,7 +9,8 @@ use bytes::BytesMut;
 use tls_parser::{SNIType, TlsExtension, parse_tls_client_hello_extension, parse_tls_handshake_client_hello};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::refusal::{Alert, Unfit, reasons};
+use super::alert::Alert;
+use super::refusal::{Unfit, reasons};
 
 /// The longest ClientHello taken. Real ones, post-quantum key share and ticket included, stay below 4 KiB.
 const MESSAGE_LIMIT: usize = 16 * 1024;

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, ServerConnection};
+use rustls::pki_types::DnsName;
+use rustls::server::UnbufferedServerConnection;
+use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
 
+use super::client_hello::ClientHello;
 use super::policy;
 use crate::facts::{ClientCertificate, ServerSignature, TlsFacts, TlsVersion};
 
@@ -21,7 +24,12 @@ pub(super) struct Finished {
 }
 
 impl Finished {
-    pub(super) fn of(connection: &ServerConnection, signature: Option<ServerSignature>) -> Self {
+    /// `hello` is what the connection was made from: `rustls` has seen to it that a name in it is one.
+    pub(super) fn of(
+        connection: &UnbufferedServerConnection,
+        hello: &ClientHello,
+        signature: Option<ServerSignature>,
+    ) -> Self {
         let alpn = connection.alpn_protocol().and_then(|name| std::str::from_utf8(name).ok());
         Self {
             version: connection.protocol_version(),
@@ -29,7 +37,7 @@ impl Finished {
             group: connection.negotiated_key_exchange_group().map(|group| group.name()),
             kind: connection.handshake_kind(),
             signature,
-            sni: connection.server_name().map(Arc::from),
+            sni: hello.sni.as_deref().and_then(server_name),
             alpn: alpn.map(Arc::from),
         }
     }
@@ -57,6 +65,12 @@ impl Finished {
         };
         Ok(TlsFacts { version, suite, group, signature, sni: self.sni, alpn: self.alpn, client_certificate, handshake })
     }
+}
+
+/// The name that a client asked for, in lower case. An address in its place is no name (RFC 6066 §3).
+fn server_name(sni: &[u8]) -> Option<Arc<str>> {
+    let name = DnsName::try_from(sni).ok()?;
+    Some(name.to_lowercase_owned().as_ref().into())
 }
 
 #[cfg(test)]

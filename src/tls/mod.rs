@@ -3,6 +3,7 @@
 //! [`Server::accept`] tells a handshake from beginning to end: look at the ClientHello, choose the settings, let
 //! `rustls` do its work, establish the facts. A [`TlsFacts`] comes from nowhere else, and only with an ephemeral group.
 
+mod alert;
 mod certificates;
 mod client_certificates;
 mod client_hello;
@@ -10,7 +11,10 @@ mod code_points;
 mod established;
 #[cfg(test)]
 mod forge;
+mod handshake;
+mod keys;
 mod policy;
+mod records;
 mod refusal;
 mod resolver;
 pub mod self_signed;
@@ -25,22 +29,23 @@ use bytes::BytesMut;
 use rustls::pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use crate::config;
 use crate::facts::TlsFacts;
 use crate::protocol::SERVICES;
+use alert::Alert;
 pub use certificates::{Certificate, CertificateError};
 pub use client_certificates::AuthorityError;
 use client_certificates::ClientCertificates;
 use client_hello::ClientHello;
 use established::Finished;
+use handshake::Shaken;
 use policy::{Common, Profile};
+use records::Records;
 pub use refusal::HandshakeError;
-use refusal::{Alert, reasons};
+use refusal::reasons;
 use resolver::Resolver;
 pub use signing::KeyKind;
-use stream::Replayed;
 pub use stream::Stream;
 use tickets::Tickets;
 
@@ -185,29 +190,26 @@ impl Inner {
             return Err(refuse(reasons::NO_VERSION, "the policy has no version that the client has"));
         };
 
-        let replayed = Replayed { wire: wire.freeze(), stream };
-        let accept = TlsAcceptor::from(Arc::clone(config)).accept(replayed).into_fallible();
-        let (accepted, signature) = signing::noting(accept).await;
-        let tls = match accepted {
-            Ok(tls) => tls,
-            Err((error, mut replayed)) => {
-                let reason = refusal::reason(&error, hello, version);
-                if refusal::sent_alert(&error) {
-                    part(&mut replayed.stream).await;
+        let Shaken { connection, signature, wire, unsent } = match handshake::shake(&mut stream, config, wire).await {
+            Ok(shaken) => shaken,
+            Err(failure) => {
+                let reason = refusal::reason(&failure, hello, version);
+                if failure.sent_alert() {
+                    part(&mut stream).await;
                 }
-                return Err(refuse(reason, &error.to_string()));
+                return Err(refuse(reason, &failure.to_string()));
             }
         };
 
-        let connection = tls.get_ref().1;
         let Some(client_certificate) = self.client_certificates.fact(connection.peer_certificates(), UnixTime::now())
         else {
             return Err(refuse(reasons::CERTIFICATE_REJECTED, "the resumed session's certificate is no longer good"));
         };
         let handshake = progress.began.map_or(Duration::ZERO, |began| began.elapsed());
-        let facts = Finished::of(connection, signature).establish(client_certificate, handshake);
+        let facts = Finished::of(&connection, hello, signature).establish(client_certificate, handshake);
         let facts = facts.map_err(|missing| refuse(reasons::NOT_FORWARD_SECRET, missing))?;
-        Ok((Stream::new(tls), facts))
+        let records = Records::new(connection).map_err(|error| refuse(reasons::NO_RECORDS, &error.to_string()))?;
+        Ok((Stream::new(stream, records, wire, unsent.freeze()), facts))
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rustls::{AlertDescription, PeerIncompatible};
 
+use super::alert::Alert;
 use super::client_hello::ClientHello;
+use super::handshake::Failure;
 use super::policy;
 use crate::facts::{Outcome, Reason, TlsVersion};
 use crate::session_log::Offered;
@@ -49,6 +51,7 @@ pub(super) mod reasons {
     pub(crate) const CERTIFICATE_REQUIRED: Reason = policy("client certificate required");
     pub(crate) const CERTIFICATE_REJECTED: Reason = policy("client certificate rejected");
     pub(crate) const NOT_FORWARD_SECRET: Reason = policy("no proof of forward secrecy");
+    pub(crate) const NO_RECORDS: Reason = policy("no record protection for this suite");
     pub(crate) const NO_PROFILE: Reason = policy("no TLS settings for this service");
 
     pub(crate) const SSLV2: Reason = policy("SSLv2 ClientHello");
@@ -64,24 +67,6 @@ pub(super) mod reasons {
 
     pub(crate) const NO_HELLO_IN_TIME: Reason = Reason::new(Outcome::Timeout, "no ClientHello in time");
     pub(crate) const TIMEOUT: Reason = Reason::new(Outcome::Timeout, "TLS handshake timed out");
-}
-
-/// The alerts that we send ourselves, where `rustls` has not come into play or would name another (RFC 8446 §6.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Alert {
-    UnexpectedMessage = 10,
-    RecordOverflow = 22,
-    DecodeError = 50,
-    ProtocolVersion = 70,
-}
-
-impl Alert {
-    /// The alert as a record of its own: fatal, in plaintext.
-    pub(super) fn record(self, version: u16) -> [u8; 7] {
-        // Versions that do not exist are not repeated; RFC 8446 §5.1 has receivers ignore the field anyway.
-        let [major, minor] = version.clamp(0x0300, 0x0303).to_be_bytes();
-        [21, major, minor, 0, 2, 2, self as u8]
-    }
 }
 
 /// What came in place of a ClientHello.
@@ -116,11 +101,9 @@ impl Unfit {
 }
 
 /// Finds the reason for what went wrong after the ClientHello.
-pub(super) fn reason(error: &io::Error, hello: &ClientHello, version: TlsVersion) -> Reason {
+pub(super) fn reason(failure: &Failure, hello: &ClientHello, version: TlsVersion) -> Reason {
     use rustls::Error;
-    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return reasons::CLOSED;
-    };
+    let Failure::Tls(error) = failure else { return reasons::CLOSED };
     match error {
         Error::AlertReceived(alert) => Reason::new(Outcome::ClientError, alert_phrase(*alert)),
         Error::NoApplicationProtocol => reasons::WRONG_ALPN,
@@ -177,10 +160,4 @@ fn alert_phrase(alert: AlertDescription) -> &'static str {
         A::UserCanceled => "client sent alert: user_canceled",
         _ => "client sent another alert",
     }
-}
-
-/// Whether `rustls` has sent an alert because of `error`: not where the client did, nor where it is gone.
-pub(super) fn sent_alert(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    inner.is_some_and(|error| !matches!(error, rustls::Error::AlertReceived(_)))
 }

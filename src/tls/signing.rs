@@ -1,13 +1,11 @@
 //! Which signature the server made: the one fact of a handshake that `rustls` does not tell.
 //!
 //! The signing key is wrapped, and [`Signer::sign`] leaves a note in a thread-local cell. [`noting`] empties the
-//! cell before each poll of a handshake and looks into it right after. A poll runs on one thread from beginning to
+//! cell before each step of a handshake and looks into it right after. A step runs on one thread from beginning to
 //! end and nothing else runs on that thread meanwhile, so a note found there was made by this very handshake.
 
 use std::cell::Cell;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use rustls::SignatureScheme;
 use rustls::sign::{Signer, SigningKey};
@@ -88,20 +86,12 @@ impl Signer for NotedSigner {
     }
 }
 
-/// Runs a handshake, and tells its output together with the signature that the server made in it, if it made one.
-pub(super) async fn noting<F: Future>(handshake: F) -> (F::Output, Option<ServerSignature>) {
-    let mut handshake = pin!(handshake);
-    let mut noted = None;
-    let output = std::future::poll_fn(|cx| {
-        NOTE.take();
-        let polled: Poll<F::Output> = handshake.as_mut().poll(cx);
-        if let Some(signature) = NOTE.take() {
-            noted = Some(signature);
-        }
-        polled
-    })
-    .await;
-    (output, noted)
+/// Runs a step of a handshake, and tells what comes of it together with the signature that the server made in it, if
+/// it made one.
+pub(super) fn noting<T>(step: impl FnOnce() -> T) -> (T, Option<ServerSignature>) {
+    NOTE.take();
+    let done = step();
+    (done, NOTE.take())
 }
 
 /// A scheme by IANA's name, with what the key adds to it.
@@ -148,35 +138,11 @@ mod tests {
     const NOTED: ServerSignature =
         ServerSignature { iana: "ed25519", algorithm: SignatureAlgorithm::Ed25519, digest: None, certificate: None };
 
-    #[tokio::test]
-    async fn a_note_of_any_poll_is_kept_and_one_from_before_is_not_believed() {
+    #[test]
+    fn a_note_of_this_step_is_told_and_one_from_before_is_not_believed() {
         NOTE.set(Some(NOTED));
-        let ((), none) = noting(async {}).await;
-        assert_eq!(none, None, "a stale note");
-
-        let (output, noted) = noting(async {
-            NOTE.set(Some(NOTED));
-            tokio::task::yield_now().await;
-            7
-        })
-        .await;
-        assert_eq!((output, noted), (7, Some(NOTED)));
-        assert_eq!(NOTE.take(), None, "the cell is empty between polls");
-    }
-
-    #[tokio::test]
-    async fn two_handshakes_on_one_thread_do_not_read_each_others_notes() {
-        let signs = noting(async {
-            tokio::task::yield_now().await;
-            NOTE.set(Some(NOTED));
-            tokio::task::yield_now().await;
-        });
-        let resumes = noting(async {
-            for _ in 0..4 {
-                tokio::task::yield_now().await;
-            }
-        });
-        let (signs, resumes) = tokio::join!(signs, resumes);
-        assert_eq!((signs.1, resumes.1), (Some(NOTED), None));
+        assert_eq!(noting(|| ()), ((), None), "a stale note");
+        assert_eq!(noting(|| NOTE.set(Some(NOTED))), ((), Some(NOTED)));
+        assert_eq!(noting(|| 7), (7, None), "the cell is empty between steps");
     }
 }

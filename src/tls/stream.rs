@@ -1,51 +1,231 @@
 //! The client's connection inside TLS.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::server::TlsStream;
 
-use crate::buffers::{Fill, fill};
+use super::records::{Broken, Opened, Records};
+use crate::buffers::{self, Fill};
+
+/// How much is sealed before it is written: enough for a system call to be cheap, and little enough to be still in the
+/// processor's cache. A client that does not read costs no more than this.
+const SEALED_AT_ONCE: usize = 64 * 1024;
+
+/// A record with no more than this is copied out of its buffer.
+const COPIED: usize = 1024;
+
+/// How many pieces are taken, and how many records written, at once.
+const SLICES: usize = 16;
 
 /// A connection whose handshake is done. It hides whose TLS it is; one pointer in size.
 ///
 /// - Reading gives `Ok(0)` after the client's close_notify and `Err(UnexpectedEof)` if the connection ended without
 ///   one: then nobody knows whether something is missing (RFC 8446 §6.1).
-/// - `read` may leave decrypted octets inside: read until `Pending` before waiting for the socket.
+/// - A read may leave octets inside: read until `Pending` before waiting for the socket.
 /// - A write may leave records inside: `flush` before waiting for an answer to them.
 /// - `shutdown` sends close_notify, then ends the socket's sending side.
-#[derive(Debug)]
-pub struct Stream<S>(Box<TlsStream<Replayed<S>>>);
+pub struct Stream<S>(Box<Inner<S>>);
+
+struct Inner<S> {
+    stream: S,
+    records: Records,
+    /// What came and was not opened yet: while nothing flows, the beginning of a record at most.
+    wire: BytesMut,
+    /// What was opened and had no room where it was read to.
+    opened: BytesMut,
+    input: Input,
+    /// Sealed records.
+    unsent: VecDeque<Bytes>,
+    /// The socket did not take all of them.
+    stalled: bool,
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Open,
+    /// The client's close_notify came.
+    Ended,
+    Broken(io::ErrorKind),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Open,
+    /// Our last record is among the unsent ones, or has gone out.
+    Ended,
+}
 
 impl<S> Stream<S> {
-    pub(super) fn new(stream: TlsStream<Replayed<S>>) -> Self {
-        Self(Box::new(stream))
+    /// `wire` is what the client sent behind its handshake, `unsent` what it has yet to be sent of ours.
+    pub(super) fn new(stream: S, records: Records, wire: BytesMut, unsent: Bytes) -> Self {
+        let unsent = if unsent.is_empty() { VecDeque::new() } else { VecDeque::from([unsent]) };
+        Self(Box::new(Inner {
+            stream,
+            records,
+            wire,
+            opened: BytesMut::new(),
+            input: Input::Open,
+            unsent,
+            stalled: false,
+            output: Output::Open,
+        }))
     }
 
     /// What is below TLS.
     pub fn get_ref(&self) -> &S {
-        &self.0.get_ref().0.stream
+        &self.0.stream
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(cx, buf)
+impl<S> std::fmt::Debug for Stream<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("input", &self.0.input).field("output", &self.0.output).finish_non_exhaustive()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
+    /// The next octets, at least one, in a buffer of their own; an empty one at the end.
+    fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
+        if !self.opened.is_empty() {
+            return Poll::Ready(Ok(std::mem::take(&mut self.opened)));
+        }
+        loop {
+            match self.input {
+                Input::Open => {}
+                Input::Ended => return Poll::Ready(Ok(BytesMut::new())),
+                Input::Broken(kind) => return Poll::Ready(Err(kind.into())),
+            }
+            match self.records.open(&mut self.wire) {
+                Ok(Opened::Data(data)) => return Poll::Ready(Ok(data)),
+                Ok(Opened::Other) => {}
+                Ok(Opened::End) => self.end(Input::Ended),
+                Err(broken) => self.give_up(broken, cx),
+                Ok(Opened::Partial) => match buffers::fill(&mut self.stream, cx, &mut self.wire) {
+                    Poll::Ready(Ok(0)) => self.end(Input::Broken(io::ErrorKind::UnexpectedEof)),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(error)) => self.end(Input::Broken(error.kind())),
+                    Poll::Pending => {
+                        buffers::rest(&mut self.wire);
+                        return Poll::Pending;
+                    }
+                },
+            }
+        }
+    }
+
+    fn end(&mut self, how: Input) {
+        self.input = how;
+        buffers::give_back(std::mem::take(&mut self.wire)); // what follows does not count (RFC 8446 §6.1)
+    }
+
+    /// Nothing can be read any more, and nothing more is said than why (RFC 8446 §6.2).
+    fn give_up(&mut self, broken: Broken, cx: &mut Context<'_>) {
+        self.end(Input::Broken(io::ErrorKind::InvalidData));
+        if let (Broken::Ours(alert), Output::Open) = (broken, self.output) {
+            self.finish(|records| records.fatal(alert));
+            let _ = self.poll_send(cx); // if it can be sent at all, it can be sent now
+        }
+        self.output = Output::Ended;
+    }
+
+    fn finish(&mut self, last: impl FnOnce(&mut Records) -> Result<Bytes, rustls::Error>) {
+        // A key that protects nothing any more has said all that it could.
+        self.unsent.extend(last(&mut self.records));
+        self.output = Output::Ended;
+    }
+
+    /// Ready when the socket has taken all records.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            self.stalled = true;
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut used = 0;
+            for (slice, record) in slices.iter_mut().zip(&self.unsent) {
+                *slice = IoSlice::new(record);
+                used += 1;
+            }
+            let filled = slices.get(..used).unwrap_or_default();
+            let mut n = match ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, filled))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => n,
+            };
+            while let Some(record) = self.unsent.front_mut() {
+                if n < record.len() {
+                    record.advance(n);
+                    break;
+                }
+                n -= record.len();
+                self.unsent.pop_front();
+            }
+        }
+        self.stalled = false;
+        self.unsent = VecDeque::new(); // an idle session holds no memory
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_seal(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.output == Output::Ended {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.stalled {
+            ready!(self.poll_send(cx))?;
+        }
+        let mut pieces = [&[][..]; SLICES];
+        let (mut used, mut taken) = (0, 0);
+        for (piece, buf) in pieces.iter_mut().zip(bufs.iter().filter(|buf| !buf.is_empty())) {
+            let room = SEALED_AT_ONCE - taken;
+            *piece = buf.get(..room.min(buf.len())).unwrap_or_default();
+            taken += piece.len();
+            used += 1;
+            if taken == SEALED_AT_ONCE {
+                break;
+            }
+        }
+        let sealed = self.records.seal(pieces.get(..used).unwrap_or_default(), |record| self.unsent.push_back(record));
+        if sealed.is_err() {
+            // The key is worn out, and there is no other (RFC 5246): say goodbye while that can be said.
+            self.finish(Records::close_notify);
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if let Poll::Ready(sent) = self.poll_send(cx) {
+            sent?;
+        }
+        Poll::Ready(Ok(taken))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Fill for Stream<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
-        fill(self, cx, into)
+        let opened = ready!(self.0.poll_opened(cx))?;
+        let length = opened.len();
+        // A few octets are not worth the whole buffer that they would hold on to.
+        if into.is_empty() && length > COPIED {
+            buffers::give_back(std::mem::replace(into, opened));
+        } else {
+            into.extend_from_slice(&opened);
+        }
+        Poll::Ready(Ok(length))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut opened = ready!(self.0.poll_opened(cx))?;
+        let length = opened.len().min(buf.remaining());
+        buf.put_slice(&opened.split_to(length));
+        self.0.opened = opened;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, buf)
+        self.0.poll_seal(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -53,66 +233,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(cx, bufs)
+        self.0.poll_seal(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
+        self.0.poll_send(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
-    }
-}
-
-/// A stream that gives back what was read from it already, then goes on.
-#[derive(Debug)]
-pub(super) struct Replayed<S> {
-    pub(super) wire: Bytes,
-    pub(super) stream: S,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.wire.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        if self.0.output == Output::Open {
+            self.0.finish(Records::close_notify);
         }
-        let length = self.wire.len().min(buf.remaining());
-        let again = self.wire.split_to(length);
-        buf.put_slice(&again);
-        if self.wire.is_empty() {
-            self.wire = Bytes::new(); // lets go of the memory: the stream lives as long as the session
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(self.0.poll_send(cx))?;
+        Pin::new(&mut self.0.stream).poll_shutdown(cx)
     }
 }

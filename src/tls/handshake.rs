@@ -1,0 +1,184 @@
+//! The handshake: `rustls` says what to send and when to wait; the waiting is here.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
+use rustls::{AlertDescription, Error, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::records::{EXPANSION_TLS12, FRAGMENT_LIMIT, HEADER, declared_end};
+use super::signing;
+use crate::facts::ServerSignature;
+
+/// What a handshake reads at once: a client's second flight is smaller unless it shows a certificate.
+const READ_SIZE: usize = 2048;
+
+/// A handshake that is over.
+pub(super) struct Shaken {
+    pub(super) connection: UnbufferedServerConnection,
+    /// The signature that the server made; none in a resumption.
+    pub(super) signature: Option<ServerSignature>,
+    /// What the client sent behind the handshake.
+    pub(super) wire: BytesMut,
+    /// Records that need not reach the client before it goes on: tickets.
+    pub(super) unsent: BytesMut,
+}
+
+/// Why there was none.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The client has been sent an alert, unless it sent one itself.
+    #[error("{0}")]
+    Tls(#[from] Error),
+    /// It is gone.
+    #[error("{0}")]
+    Gone(#[from] io::Error),
+}
+
+impl Failure {
+    /// Whether there is an alert on its way that the client should get.
+    pub(super) fn sent_alert(&self) -> bool {
+        matches!(self, Self::Tls(error) if !matches!(error, Error::AlertReceived(_)))
+    }
+}
+
+/// Does the handshake. `wire` begins with the whole ClientHello.
+pub(super) async fn shake<S>(stream: &mut S, config: &Arc<ServerConfig>, wire: BytesMut) -> Result<Shaken, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut shaking = Shaking {
+        connection: UnbufferedServerConnection::new(Arc::clone(config))?,
+        wire,
+        fed: 0,
+        unsent: BytesMut::new(),
+    };
+    let mut signature = None;
+    loop {
+        let (step, signed) = signing::noting(|| shaking.advance());
+        signature = signed.or(signature);
+        match step {
+            Ok(Step::Done) => break,
+            Ok(Step::Wait) => {
+                stream.write_all_buf(&mut shaking.unsent).await?;
+                shaking.wire.reserve(READ_SIZE);
+                if stream.read_buf(&mut shaking.wire).await? == 0 {
+                    return Err(Failure::Gone(io::ErrorKind::UnexpectedEof.into()));
+                }
+            }
+            Err(error) => {
+                // Whoever is gone cannot be told; what went wrong is known all the same.
+                let _ = stream.write_all_buf(&mut shaking.unsent).await;
+                return Err(error.into());
+            }
+        }
+    }
+    let Shaking { connection, mut wire, mut unsent, .. } = shaking;
+    // The client waits for the last words of a TLS 1.2 handshake. Those of TLS 1.3 are tickets, which may as well go
+    // out with the first data.
+    if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+        stream.write_all_buf(&mut unsent).await?;
+    }
+    if wire.is_empty() {
+        wire = BytesMut::new(); // lets go of the memory: the stream lives as long as the session
+    }
+    Ok(Shaken { connection, signature, wire, unsent })
+}
+
+enum Step {
+    /// Send what is unsent, then read.
+    Wait,
+    Done,
+}
+
+struct Shaking {
+    connection: UnbufferedServerConnection,
+    wire: BytesMut,
+    /// So many octets of the wire are before `rustls`: whole records, one more at a time, so that none behind the last
+    /// of the handshake is opened.
+    fed: usize,
+    unsent: BytesMut,
+}
+
+impl Shaking {
+    fn advance(&mut self) -> Result<Step, Error> {
+        loop {
+            let UnbufferedStatus { discard, state } =
+                self.connection.process_tls_records(self.wire.get_mut(..self.fed).unwrap_or_default());
+            let mut blocked = false;
+            match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(&mut self.unsent, |room| data.encode(room))?;
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(), // with the next wait
+                Ok(ConnectionState::BlockedHandshake) => blocked = true,
+                Ok(ConnectionState::WriteTraffic(_)) => {
+                    self.discard(discard);
+                    return Ok(Step::Done);
+                }
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    return Err(Error::AlertReceived(AlertDescription::CloseNotify));
+                }
+                // Data before the end of the handshake: there is no 0-RTT, and one record at a time brings no other.
+                Ok(_) => return Err(Error::General("data within the handshake".into())),
+                Err(error) => {
+                    self.discard(discard);
+                    self.last_words();
+                    return Err(error);
+                }
+            }
+            self.discard(discard);
+            if blocked {
+                match self.next_record() {
+                    Some(end) => self.fed = end,
+                    None => return Ok(Step::Wait),
+                }
+            }
+        }
+    }
+
+    fn discard(&mut self, octets: usize) {
+        self.wire.advance(octets.min(self.wire.len()));
+        self.fed = self.fed.saturating_sub(octets);
+    }
+
+    /// Where the next record ends, if it is here whole. One that never could be is for `rustls` to refuse as it is.
+    fn next_record(&self) -> Option<usize> {
+        let end = declared_end(&self.wire, self.fed)?;
+        let endless = end - self.fed > HEADER + FRAGMENT_LIMIT + EXPANSION_TLS12;
+        if endless { Some(self.wire.len()) } else { (end <= self.wire.len()).then_some(end) }
+    }
+
+    /// The alert that `rustls` has for its error.
+    fn last_words(&mut self) {
+        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
+            self.connection.process_tls_records(&mut [])
+        {
+            if append(&mut self.unsent, |room| data.encode(room)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Lets `encode` write behind what there is; it says how much room it needs.
+fn append(out: &mut BytesMut, mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) -> Result<(), Error> {
+    let before = out.len();
+    let mut room = 0;
+    loop {
+        out.resize(before + room, 0);
+        match encode(out.get_mut(before..).unwrap_or_default()) {
+            Ok(written) => {
+                out.truncate(before + written);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) if required_size > room => {
+                room = required_size;
+            }
+            Err(_) => return Err(Error::General("a record that cannot be encoded".into())),
+        }
+    }
+}
