@@ -220,8 +220,8 @@ fn only_tls13_settings_resume() {
         (version, config.ticketer.enabled(), config.send_tls13_tickets)
     };
     assert_eq!(of(&[0x0303], &[0x11ec]), (TlsVersion::Tls12, false, 0));
-    assert_eq!(of(&[0x0304, 0x0303], &[0x001d]), (TlsVersion::Tls13, true, 2));
-    assert_eq!(of(&[0x0304, 0x0303], &[0x001d, 0x11ec]), (TlsVersion::Tls13, true, 2));
+    assert_eq!(of(&[0x0304, 0x0303], &[0x001d]), (TlsVersion::Tls13, true, 1));
+    assert_eq!(of(&[0x0304, 0x0303], &[0x001d, 0x11ec]), (TlsVersion::Tls13, true, 1));
 }
 
 #[test]
