@@ -127,6 +127,39 @@ fn the_reports_are_what_is_recorded() {
 }
 
 #[test]
+fn cases_that_share_no_peer_stand_in_tables_of_their_own() {
+    let with = |id, peers: &[&str]| {
+        let peers = peers.iter().map(|peer| measure(peer, Role::Peer, &[2.0]));
+        let ours = [measure("Sealgate", Role::Sealgate, &[1.0]), measure("crypto alone", Role::Floor, &[0.5])];
+        case(id, None, ours.into_iter().chain(peers).collect())
+    };
+    // Alpha and Gamma have no case in common but for what b and d tie together.
+    let cases =
+        [("a", &["Alpha"][..]), ("b", &["Beta", "Gamma"]), ("x", &["Old"]), ("c", &[]), ("d", &["Alpha", "Beta"])];
+    let page = render::markdown(&run(cases.map(|(id, peers)| with(id, peers)).into()));
+    let costs = page.split("## ").find(|section| section.starts_with("Cost")).unwrap();
+    let firsts: Vec<_> = costs
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .map(|line| line.split('|').map(str::trim).collect::<Vec<_>>())
+        // Of a header all cells, of a row the first.
+        .map(|cells| if cells[0] == "Case" { cells.join(" ") } else { cells[0].to_owned() })
+        .collect();
+    assert_eq!(
+        firsts,
+        [
+            "Case Unit Sealgate Alpha Beta Gamma crypto alone Target ",
+            "Case a",
+            "Case b",
+            "Case c",
+            "Case d",
+            "Case Unit Sealgate Old crypto alone Target ",
+            "Case x",
+        ]
+    );
+}
+
+#[test]
 fn a_cost_is_the_median_and_a_ratio_is_of_medians_with_its_range_by_round() {
     let cases = [
         // Odd: the middle one. The ratios by round are 2, 1.5, 4.

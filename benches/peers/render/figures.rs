@@ -1,5 +1,7 @@
 //! Medians, ratios and targets: what all reports say of a case.
 
+use std::collections::BTreeSet;
+
 use crate::results::{Case, Measure, Results, Role};
 
 /// A figure over the rounds.
@@ -139,11 +141,48 @@ pub fn rank(role: Role) -> u8 {
     }
 }
 
-/// Everyone who has a figure in any case, in the order of [`Comparison::standings`].
-pub fn subjects(results: &Results) -> Vec<&str> {
+/// Cases that share peers, each group for a table of its own: Sealgate against itself under other conditions would
+/// otherwise add columns of dashes to all the rest. In the order of the results; cases without a peer join the first.
+pub fn groups(results: &Results) -> Vec<Vec<&Case>> {
+    let mut groups = Vec::new();
+    let mut rest: Vec<&Case> = results.cases.iter().collect();
+    while let Some(first) = rest.first() {
+        let mut reached = peers(first);
+        loop {
+            let before = reached.len();
+            for case in &rest {
+                let peers = peers(case);
+                if !peers.is_disjoint(&reached) {
+                    reached.extend(peers);
+                }
+            }
+            if reached.len() == before {
+                break;
+            }
+        }
+        let (group, others) = rest.into_iter().partition(|case| {
+            let peers = peers(case);
+            peers.is_empty() || !peers.is_disjoint(&reached)
+        });
+        groups.push(group);
+        rest = others;
+    }
+    groups
+}
+
+fn peers(case: &Case) -> BTreeSet<&str> {
+    measured(case).filter(|measure| measure.role == Role::Peer).map(|measure| measure.subject.as_str()).collect()
+}
+
+fn measured(case: &Case) -> impl Iterator<Item = &Measure> {
+    case.measures.iter().filter(|measure| !measure.samples.is_empty())
+}
+
+/// Everyone who has a figure in one of the cases, in the order of [`Comparison::standings`].
+pub fn subjects<'a>(cases: &[&'a Case]) -> Vec<&'a str> {
     let mut found: Vec<(Role, &str)> = Vec::new();
-    for measure in results.cases.iter().flat_map(|case| &case.measures) {
-        if !measure.samples.is_empty() && !found.iter().any(|(_, subject)| *subject == measure.subject) {
+    for measure in cases.iter().flat_map(|case| measured(case)) {
+        if !found.iter().any(|(_, subject)| *subject == measure.subject) {
             found.push((measure.role, &measure.subject));
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::figures::{Comparison, Spread, Standing, subjects};
+use super::figures::{Comparison, Spread, Standing, groups, subjects};
 use super::number::{NONE, goal, half_range, latency, number, range, rounds, times};
 use crate::results::{Case, Measure, Results, Role};
 
@@ -18,10 +18,11 @@ pub fn markdown(results: &Results) -> String {
     let Results { began, machine, .. } = results;
     let mut page =
         format!("# Figures\n\nMeasured on {machine}. The last run began at {began}: {}.\n\n", rounds(results.rounds));
-    let subjects = subjects(results);
+    let groups = groups(results);
     section(&mut page, "How to read them", HOW_TO_READ);
-    section(&mut page, "Cost", costs(results, &subjects).to_string().as_str());
-    if let Some(speeds) = speeds(results, &subjects) {
+    section(&mut page, "Cost", &groups.iter().map(|cases| format!("{}\n\n", costs(cases))).collect::<String>());
+    let speeds: String = groups.iter().filter_map(|cases| Some(format!("{}\n\n", speeds(cases)?))).collect();
+    if !speeds.is_empty() {
         let text =
             format!("Operations (or MiB) a second, and the latency of one, in the same runs. Medians.\n\n{speeds}");
         section(&mut page, "Throughput and latency", &text);
@@ -50,9 +51,10 @@ fn escaped(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "\\<")
 }
 
-fn costs(results: &Results, subjects: &[&str]) -> Table {
+fn costs(cases: &[&Case]) -> Table {
+    let subjects = subjects(cases);
     let mut table = table(["Case", "Unit"].into_iter().chain(subjects.iter().copied()).chain(["Target"]));
-    for case in &results.cases {
+    for case in cases {
         let comparison = Comparison::new(case);
         let mut row = vec![about(case), case.unit.heading().to_owned()];
         row.extend(subjects.iter().map(|subject| {
@@ -95,9 +97,10 @@ fn cost(standing: &Standing<'_>) -> String {
 }
 
 /// None where no case has anything but a cost.
-fn speeds(results: &Results, subjects: &[&str]) -> Option<Table> {
+fn speeds(cases: &[&Case]) -> Option<Table> {
+    let subjects = subjects(cases);
     let mut table = table(["Case"].into_iter().chain(subjects.iter().copied()));
-    for case in &results.cases {
+    for case in cases {
         let cells: Vec<_> = subjects
             .iter()
             .map(|subject| case.measures.iter().find(|measure| measure.subject == *subject))

@@ -2,7 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
-use super::figures::{Comparison, Standing, subjects};
+use super::figures::{Comparison, Standing, groups, subjects};
 use super::number::{NONE, goal, half_range, number, range, rounds, times, wrapped};
 use crate::results::{Case, Results};
 
@@ -12,13 +12,23 @@ const STYLE: TableStyle = TableStyle::new()
     .row_separator(LineStyle::none().fill('┈').junction('┈'));
 
 /// The widest that the case and the target may become.
-const TEXT_WIDTH: usize = 26;
+const TEXT_WIDTH: usize = 30;
 /// A ratio and its range are as wide, so that a subject's name may as well be.
 const FIGURE_WIDTH: usize = 11;
 
 /// One row a case, one column a subject: its cost, the ratio to Sealgate's, and the ratio's range over the rounds.
 pub fn table(results: &Results) -> String {
-    let subjects = subjects(results);
+    let mut text = format!("{}, {}, {}\n\n", results.machine, results.began, rounds(results.rounds));
+    for cases in groups(results) {
+        text.extend(lines(&cases).iter().map(|line| format!("{}\n", line.trim_end())));
+        text.push('\n');
+    }
+    text.push_str("Under a cost: its ratio to Sealgate's, and the least and the most of that ratio in a round.\n");
+    text
+}
+
+fn lines(cases: &[&Case]) -> Vec<String> {
+    let subjects = subjects(cases);
     let mut table = Table::new();
     table.load_style(STYLE);
     let mut header = vec![Cell::new("Case")];
@@ -29,16 +39,13 @@ pub fn table(results: &Results) -> String {
     );
     header.push(Cell::new("Target"));
     table.set_header(header);
-    for case in &results.cases {
+    for case in cases {
         table.add_row(row(case, &subjects));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 1));
     }
-    let mut text = format!("{}, {}, {}\n\n", results.machine, results.began, rounds(results.rounds));
-    text.extend(table.lines().map(|line| format!("{}\n", line.trim_end())));
-    text.push_str("\nUnder a cost: its ratio to Sealgate's, and the least and the most of that ratio in a round.\n");
-    text
+    table.lines().collect()
 }
 
 fn row(case: &Case, subjects: &[&str]) -> Vec<Cell> {
