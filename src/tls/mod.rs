@@ -12,6 +12,7 @@ mod established;
 #[cfg(test)]
 mod forge;
 mod handshake;
+mod key_schedule;
 mod keys;
 mod policy;
 mod records;

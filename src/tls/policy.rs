@@ -15,6 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, NamedGroup, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::client_hello::ClientHello;
+use super::key_schedule;
 use super::resolver::Resolver;
 use super::tickets::Tickets;
 use crate::config::Policy;
@@ -27,15 +28,15 @@ const TICKETS: usize = 1;
 /// Every suite there is, in the order in which the server prefers them (Postfix: `tls_preempt_cipherlist = yes`).
 static SUITES: [(&SupportedCipherSuite, Suite); 9] = [
     (
-        &cipher_suite::TLS13_AES_256_GCM_SHA384,
+        &key_schedule::TLS13_AES_256_GCM_SHA384,
         Suite { iana: "TLS_AES_256_GCM_SHA384", openssl: "TLS_AES_256_GCM_SHA384", bits: 256 },
     ),
     (
-        &cipher_suite::TLS13_AES_128_GCM_SHA256,
+        &key_schedule::TLS13_AES_128_GCM_SHA256,
         Suite { iana: "TLS_AES_128_GCM_SHA256", openssl: "TLS_AES_128_GCM_SHA256", bits: 128 },
     ),
     (
-        &cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        &key_schedule::TLS13_CHACHA20_POLY1305_SHA256,
         Suite { iana: "TLS_CHACHA20_POLY1305_SHA256", openssl: "TLS_CHACHA20_POLY1305_SHA256", bits: 256 },
     ),
     (
