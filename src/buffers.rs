@@ -59,10 +59,11 @@ impl Pool {
 
     fn give_back(&mut self, mut buffer: BytesMut) {
         buffer.clear();
-        // Reclaiming fails while a piece of it still waits to be written; then the last piece gives it back.
+        // Reclaiming fails while a piece of it still waits to be written; then the last piece gives it back. The end of a
+        // large buffer may have more room than a small one all the same.
         let (free, kept) = if buffer.try_reclaim(LARGE_SIZE) {
             (&mut self.large, KEPT_LARGE)
-        } else if buffer.try_reclaim(READ_SIZE) {
+        } else if buffer.try_reclaim(READ_SIZE) && buffer.capacity() == READ_SIZE {
             (&mut self.small, KEPT)
         } else {
             return;
@@ -172,15 +173,15 @@ mod tests {
             for rest_first in [false, true] {
                 let mut pool = Pool::default();
                 let mut rest = if large { pool.borrow_large() } else { pool.borrow() };
-                rest.put_bytes(b'x', READ_SIZE);
-                let (mut piece, address) = (rest.split_to(1000), rest.as_ptr());
-                piece.truncate(10);
+                let address = rest.as_ptr();
+                rest.put_bytes(b'x', rest.capacity() - 100);
+                let piece = rest.split_to(1000);
                 let (first, last) = if rest_first { (rest, piece) } else { (piece, rest) };
                 pool.give_back(first);
                 assert_eq!(pool.small.len() + pool.large.len(), 0, "still in use");
                 pool.give_back(last);
                 let again = if large { pool.borrow_large() } else { pool.borrow() };
-                assert_eq!(again.as_ptr(), address.wrapping_sub(1000), "large {large}, rest first {rest_first}");
+                assert_eq!(again.as_ptr(), address, "large {large}, rest first {rest_first}");
                 assert!(again.capacity() >= if large { LARGE_SIZE } else { READ_SIZE });
             }
         }
@@ -210,7 +211,8 @@ mod tests {
             (0..QUIET - 1).for_each(|_| exchange(&mut pool));
             assert_eq!(pool.large.len(), 2, "in use now and then");
         }
-        (0..=QUIET).for_each(|_| exchange(&mut pool));
+        // One of these is the last of the row above.
+        exchange(&mut pool);
         assert_eq!(pool.large.len(), 1);
         (0..QUIET).for_each(|_| exchange(&mut pool));
         assert_eq!((pool.small.len(), pool.large.len()), (1, 0));

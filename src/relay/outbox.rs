@@ -40,6 +40,7 @@ struct Queue {
     /// Behind them, what came in small pieces.
     tail: BytesMut,
     octets: usize,
+    /// The stream did not take all that it was offered.
     stalled: bool,
 }
 
@@ -165,17 +166,23 @@ impl Queue {
                 give_back(piece);
             }
         }
-        self.tail.advance(n.min(self.tail.len()));
+        if n < self.tail.len() {
+            self.tail.advance(n);
+            self.stalled = true;
+        } else {
+            self.tail.clear();
+        }
     }
 
     /// Nothing waits, and only a little memory is left.
     fn clear(&mut self) {
         self.pieces.drain(..).for_each(give_back);
         self.pieces.shrink_to(SLICES);
-        self.tail.clear();
-        if self.tail.try_reclaim(KEPT_TAIL + 1) {
+        // Where only some of it could be written, what it holds is more than it can show.
+        if self.stalled || self.tail.capacity() > KEPT_TAIL {
             self.tail = BytesMut::new();
         }
+        self.tail.clear();
         self.octets = 0;
         self.stalled = false;
     }

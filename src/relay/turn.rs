@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
+use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::protocol::{Event, Out, Side, Wait};
@@ -16,14 +17,13 @@ const KEPT: usize = 8 * 1024;
 
 thread_local! {
     /// What the last session's dialogue wrote into: emptied, its memory for the next one.
-    static SPARE: Cell<Option<Out>> = const { Cell::new(None) };
+    static SPARE: Cell<Option<Box<Out>>> = const { Cell::new(None) };
 }
 
 /// One session's turn on its worker, from a wake-up until nothing moves.
 pub(super) struct Turn<'a> {
-    out: Out,
-    /// The time was told to the dialogue.
-    stamped: bool,
+    /// None until a dialogue has its say.
+    out: Option<Box<Out>>,
     now: Option<Instant>,
     allowed: &'a dyn Fn(Wait) -> Duration,
     hear: &'a mut dyn FnMut(Event),
@@ -41,17 +41,16 @@ struct Quiet {
 
 impl<'a> Turn<'a> {
     pub(super) fn new(allowed: &'a dyn Fn(Wait) -> Duration, hear: &'a mut dyn FnMut(Event)) -> Self {
-        let out = SPARE.take().unwrap_or_default();
-        Self { out, stamped: false, now: None, allowed, hear, read: 0, quiet: Quiet::default() }
+        Self { out: None, now: None, allowed, hear, read: 0, quiet: Quiet::default() }
     }
 
     /// What the dialogue adds to, and the time in it: the same for all that comes in one turn.
     pub(super) fn out(&mut self) -> &mut Out {
-        if !self.stamped {
-            self.stamped = true;
-            self.out.now = SystemTime::now();
-        }
-        &mut self.out
+        self.out.get_or_insert_with(|| {
+            let mut out = SPARE.take().unwrap_or_default();
+            out.now = SystemTime::now();
+            out
+        })
     }
 
     pub(super) fn now(&mut self) -> Instant {
@@ -63,10 +62,11 @@ impl<'a> Turn<'a> {
         self.allowed
     }
 
-    /// Hands out what happened, oldest first.
-    pub(super) fn hear(&mut self, mut ours: impl FnMut(Event) -> Option<Event>) {
-        for event in self.out.events.drain(..).filter_map(&mut ours) {
-            (self.hear)(event);
+    /// Hands out the events that are not `ours`, oldest first.
+    pub(super) fn hear(&mut self, ours: impl FnMut(Event) -> Option<Event>) {
+        let Some(out) = &mut self.out else { return };
+        if !out.events.is_empty() {
+            out.events.drain(..).filter_map(ours).for_each(&mut *self.hear);
         }
     }
 
@@ -96,14 +96,15 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut out = std::mem::take(&mut self.out);
-        for bytes in [&mut out.to_client, &mut out.to_backend] {
+        let Some(mut out) = self.out.take() else { return };
+        let Out { to_client, to_backend, events, .. } = &mut *out;
+        for bytes in [to_client, to_backend] {
             bytes.clear();
             if bytes.capacity() > KEPT {
-                *bytes = Default::default();
+                *bytes = BytesMut::new();
             }
         }
-        out.events.clear();
+        events.clear();
         let _ = SPARE.try_with(|spare| spare.set(Some(out))); // a worker that ends needs none
     }
 }

@@ -13,7 +13,12 @@ where
     B: Fill + AsyncWrite + Unpin,
 {
     /// Lets a side's input be judged for as long as there is something new to it.
+    #[inline]
     pub(super) fn judge(&mut self, side: Side, turn: &mut Turn<'_>) -> bool {
+        self.source(side).offer && self.judge_offer(side, turn)
+    }
+
+    fn judge_offer(&mut self, side: Side, turn: &mut Turn<'_>) -> bool {
         let mut moved = false;
         while self.source(side).offer && self.room(side) && self.phase != Phase::Closing {
             self.source(side).offer = false;
@@ -42,8 +47,13 @@ where
 
     /// What the dialogue added goes out before the bytes that its verdict passes.
     fn collect(&mut self, turn: &mut Turn<'_>) {
-        self.to_client.append(&mut turn.out().to_client);
-        self.to_backend.append(&mut turn.out().to_backend);
+        let out = turn.out();
+        if !out.to_client.is_empty() {
+            self.to_client.append(&mut out.to_client);
+        }
+        if !out.to_backend.is_empty() {
+            self.to_backend.append(&mut out.to_backend);
+        }
         turn.hear(|event| match event {
             Event::Ending(reason) => {
                 self.ending = Some(reason);

@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod ends;
+mod turns;
 
 use std::io;
 use std::pin::Pin;
