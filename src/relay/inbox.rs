@@ -9,9 +9,41 @@ use bytes::{Buf, BytesMut};
 
 use super::outbox::Outbox;
 use crate::buffers::{Fill, LARGE_READ, READ_SIZE, borrow_large, give_back};
+use crate::protocol::INPUT_LIMIT;
 
 /// Input this small that waits for more moves out of its pooled buffer, so that a slow peer costs what it sent.
 const SMALL: usize = 4 * 1024;
+
+/// How far one side's input has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Being read.
+    Open,
+    /// The end was read; the dialogue does not know yet.
+    Ended { clean: bool },
+    /// The dialogue knows.
+    Told,
+}
+
+/// One side as a source of bytes.
+pub(super) struct Source {
+    pub inbox: Inbox,
+    pub input: Input,
+    /// The dialogue said `Hold`.
+    pub held: bool,
+    /// There is something new to judge: bytes, an end, or progress across.
+    pub offer: bool,
+}
+
+impl Source {
+    pub fn new(bytes: BytesMut) -> Self {
+        Self { inbox: Inbox::new(bytes), input: Input::Open, held: false, offer: true }
+    }
+
+    pub fn wants_input(&self) -> bool {
+        self.input == Input::Open && !self.held && !self.offer && self.inbox.len() < INPUT_LIMIT
+    }
+}
 
 /// What one side sent and nobody has judged yet.
 #[derive(Debug, Default)]
@@ -119,12 +151,12 @@ mod tests {
     use super::*;
 
     /// Fills what room it is given, and remembers how much that was.
-    struct Source {
+    struct Stream {
         has: usize,
         room: Vec<usize>,
     }
 
-    impl Fill for Source {
+    impl Fill for Stream {
         fn poll_fill(&mut self, _: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
             into.reserve(READ_SIZE);
             let room = into.capacity() - into.len();
@@ -146,12 +178,12 @@ mod tests {
     }
 
     /// Reads once, all that came goes on; the room that there was.
-    fn read(inbox: &mut Inbox, source: &mut Source, has: usize, free: bool) -> usize {
-        source.has = has;
-        assert!(inbox.poll_read(source, free, &mut Context::from_waker(std::task::Waker::noop())).is_ready());
+    fn read(inbox: &mut Inbox, stream: &mut Stream, has: usize, free: bool) -> usize {
+        stream.has = has;
+        assert!(inbox.poll_read(stream, free, &mut Context::from_waker(std::task::Waker::noop())).is_ready());
         inbox.drop(usize::MAX);
         inbox.rest();
-        source.room.pop().unwrap()
+        stream.room.pop().unwrap()
     }
 
     #[test]
@@ -184,11 +216,11 @@ mod tests {
 
     #[test]
     fn what_flows_in_bulk_is_read_in_large_units_while_its_way_is_free() {
-        let (mut inbox, mut source) = (Inbox::default(), Source { has: 0, room: Vec::new() });
-        assert!(read(&mut inbox, &mut source, READ_SIZE, true) < LARGE_READ);
-        assert!(read(&mut inbox, &mut source, LARGE_READ, true) >= LARGE_READ);
-        assert!(read(&mut inbox, &mut source, LARGE_READ, false) < LARGE_READ, "its way is stalled");
-        assert!(read(&mut inbox, &mut source, READ_SIZE - 1, true) >= LARGE_READ);
-        assert!(read(&mut inbox, &mut source, 10, true) < LARGE_READ, "it has slowed down");
+        let (mut inbox, mut stream) = (Inbox::default(), Stream { has: 0, room: Vec::new() });
+        assert!(read(&mut inbox, &mut stream, READ_SIZE, true) < LARGE_READ);
+        assert!(read(&mut inbox, &mut stream, LARGE_READ, true) >= LARGE_READ);
+        assert!(read(&mut inbox, &mut stream, LARGE_READ, false) < LARGE_READ, "its way is stalled");
+        assert!(read(&mut inbox, &mut stream, READ_SIZE - 1, true) >= LARGE_READ);
+        assert!(read(&mut inbox, &mut stream, 10, true) < LARGE_READ, "it has slowed down");
     }
 }

@@ -24,12 +24,12 @@ use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
 use self::clock::{Clock, Moved, Timer};
-use self::inbox::Inbox;
+use self::inbox::{Input, Source};
 use self::outbox::Outbox;
 use self::turn::Turn;
 use crate::buffers::Fill;
 use crate::facts::{Outcome, Reason};
-use crate::protocol::{Dialogue, Ended, Event, INPUT_LIMIT, Side, Wait};
+use crate::protocol::{Dialogue, Ended, Event, Side, Wait};
 use crate::stop::Stop;
 
 /// A side is not judged while more than this waits in an outbox that it may fill.
@@ -112,37 +112,6 @@ where
             bytes_in: relay.bytes_in,
             bytes_out: relay.bytes_out,
         }
-    }
-}
-
-/// How far one side's input has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Input {
-    /// Being read.
-    Open,
-    /// The end was read; the dialogue does not know yet.
-    Ended { clean: bool },
-    /// The dialogue knows.
-    Told,
-}
-
-/// One side as a source of bytes.
-struct Source {
-    inbox: Inbox,
-    input: Input,
-    /// The dialogue said `Hold`.
-    held: bool,
-    /// There is something new to judge: bytes, an end, or progress across.
-    offer: bool,
-}
-
-impl Source {
-    fn new(bytes: BytesMut) -> Self {
-        Self { inbox: Inbox::new(bytes), input: Input::Open, held: false, offer: true }
-    }
-
-    fn wants_input(&self) -> bool {
-        self.input == Input::Open && !self.held && !self.offer && self.inbox.len() < INPUT_LIMIT
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::protocol::{Out, Verdict, Violation};
+use crate::protocol::{INPUT_LIMIT, Out, Verdict, Violation};
 
 type Receive = dyn FnMut(Side, &[u8], &mut Out) -> Result<Verdict, Violation> + Send;
 type Told = dyn FnMut(Ended, &mut Out) -> Verdict + Send;

@@ -244,11 +244,12 @@ async fn a_relay_is_small() {
     let relay = run(start(client, backend, false), |_| Duration::from_secs(60), stopped, |_| {});
     let size = size_of_val(&relay);
     println!(
-        "relay::run {size}: Relay {}, two Source of {} each, two Outbox of {} each, Clock {}; on the stack: Turn {}",
+        "relay::run {size}: Relay {}, two Source of {} each, two Outbox of {} each, Clock {}; boxed while due: Sleep {}; on the stack: Turn {}",
         size_of::<Relay<stream::Client, stream::Backend>>(),
         size_of::<Source>(),
         size_of::<Outbox>(),
         size_of::<Clock>(),
+        size_of::<tokio::time::Sleep>(),
         size_of::<Turn<'_>>(),
     );
     assert!(size <= 600, "{size} octets");
