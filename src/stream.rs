@@ -47,6 +47,20 @@ macro_rules! either_stream {
                     Self::$other(stream) => stream.poll_fill(cx, into),
                 }
             }
+
+            fn has_more(&self) -> bool {
+                match self {
+                    Self::$one(stream) => stream.has_more(),
+                    Self::$other(stream) => stream.has_more(),
+                }
+            }
+
+            fn reads_in_place(&self) -> bool {
+                match self {
+                    Self::$one(stream) => stream.reads_in_place(),
+                    Self::$other(stream) => stream.reads_in_place(),
+                }
+            }
         }
 
         impl AsyncWrite for $name {

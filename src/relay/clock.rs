@@ -1,9 +1,12 @@
 //! When a session is due.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::turn::Turn;
 use crate::protocol::Wait;
 
 /// How long last words may take to leave while the client reads none of them.
@@ -18,17 +21,16 @@ pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// and how long its last words may then take. The server waits a little longer than for both.
 pub(super) const DRAIN_LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The one timer of a session, and what it is set to.
-pub(super) struct Clock<'a> {
-    allowed: &'a (dyn Fn(Wait) -> Duration + Sync),
-    /// When something must have happened.
-    due: Instant,
+/// When a session is due, and why.
+pub(super) struct Clock {
+    /// When something must have happened; none while nothing must.
+    due: Option<Instant>,
     wait: Wait,
     login: Login,
     /// Spliced, and opaque bytes wait or the client has ended.
     bounded: bool,
     /// The latest end of last words.
-    end: Instant,
+    end: Option<Instant>,
 }
 
 /// The client's login, which has one deadline in all, whatever else is waited for in between.
@@ -41,7 +43,7 @@ enum Login {
 }
 
 /// What happened since the clock was last looked at.
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Moved {
     /// The client's input was judged and some of it is done with.
     pub client: bool,
@@ -59,84 +61,144 @@ impl Moved {
     }
 }
 
-impl<'a> Clock<'a> {
-    pub fn new(wait: Wait, allowed: &'a (dyn Fn(Wait) -> Duration + Sync)) -> Self {
-        let now = Instant::now();
-        let mut clock = Self { allowed, due: now, wait, login: Login::NotYet, bounded: false, end: now };
-        clock.restart(wait, now);
+impl Clock {
+    /// A clock that runs from now on.
+    pub fn new(wait: Wait, allowed: &dyn Fn(Wait) -> Duration) -> Self {
+        let mut clock = Self { due: None, wait, login: Login::NotYet, bounded: false, end: None };
+        clock.restart(wait, Instant::now(), allowed);
         clock
     }
 
-    pub fn due(&self) -> Instant {
+    pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// A deadline runs from the moment its wait began or last saw progress of the side that is waited for. Bytes alone are
     /// none, and a client that talks on does not make a silent backend any faster.
-    pub fn judging(&mut self, wait: Wait, moved: Moved) {
+    pub fn judging(&mut self, wait: Wait, moved: Moved, turn: &mut Turn<'_>) {
         let progress = match wait {
             Wait::Greeting | Wait::Reply | Wait::Delivery => moved.backend,
             Wait::Command | Wait::Login | Wait::Body => moved.client,
         };
         if progress || moved.written || wait != self.wait {
-            self.restart(wait, Instant::now());
+            self.restart(wait, turn.now(), turn.allowed());
         }
     }
 
-    fn restart(&mut self, wait: Wait, now: Instant) {
-        let allowed = (self.allowed)(wait);
+    fn restart(&mut self, wait: Wait, now: Instant, allowed: &dyn Fn(Wait) -> Duration) {
+        let time = allowed(wait);
         self.wait = wait;
         self.login = match (wait, self.login) {
             (Wait::Greeting, Login::NotYet) => Login::NotYet,
             (Wait::Command | Wait::Body | Wait::Delivery, _) => Login::Done,
-            (_, Login::NotYet) | (Wait::Login, Login::Done) => Login::By(now + (self.allowed)(Wait::Login)),
+            (_, Login::NotYet) | (Wait::Login, Login::Done) => Login::By(now + allowed(Wait::Login)),
             (_, login) => login,
         };
-        self.due = match (wait, self.login) {
+        self.due = Some(match (wait, self.login) {
             (Wait::Login, Login::By(end)) => end,
             // Somebody who has commands answered all the time is not logged in, either. The backend may use its time, though.
-            (_, Login::By(end)) => (now + allowed).min(end + allowed),
-            _ => now + allowed,
-        };
+            (_, Login::By(end)) => (now + time).min(end + time),
+            _ => now + time,
+        });
     }
 
     /// Whose time is over.
-    pub fn expired(&self) -> Wait {
-        match self.login {
-            Login::By(end) if self.due >= end + (self.allowed)(self.wait) => Wait::Login,
+    pub fn expired(&self, turn: &Turn<'_>) -> Wait {
+        match (self.login, self.due) {
+            (Login::By(end), Some(due)) if due >= end + turn.allowed()(self.wait) => Wait::Login,
             _ => self.wait,
         }
     }
 
     /// A spliced session may idle as long as both sides like (IDLE, RFC 2177); keepalive finds the dead ones. But
     /// bytes that wait must be taken, and after the client's end the backend must go on or end, too.
-    pub fn spliced(&mut self, bounded: bool, moved: bool) {
+    pub fn spliced(&mut self, bounded: bool, moved: bool, turn: &mut Turn<'_>) {
         if !bounded {
-            self.due = far_future();
+            self.due = None;
         } else if moved || !self.bounded {
-            self.due = Instant::now() + (self.allowed)(Wait::Delivery);
+            self.due = Some(turn.now() + turn.allowed()(Wait::Delivery));
         }
         self.bounded = bounded;
     }
 
     /// The replies that are owed may still come.
-    pub fn draining(&mut self) {
-        self.due = Instant::now() + DRAIN_GRACE;
+    pub fn draining(&mut self, turn: &mut Turn<'_>) {
+        self.due = Some(turn.now() + DRAIN_GRACE);
     }
 
     /// Only last words are left.
-    pub fn closing(&mut self, stopping: bool) {
-        let now = Instant::now();
-        self.end = now + if stopping { DRAIN_LAST_WORDS } else { LAST_WORDS_IN_ALL };
-        self.due = self.end.min(now + GRACE);
+    pub fn closing(&mut self, stopping: bool, turn: &mut Turn<'_>) {
+        self.end = Some(turn.now() + if stopping { DRAIN_LAST_WORDS } else { LAST_WORDS_IN_ALL });
+        self.heard(turn);
     }
 
     /// The client has taken some of them.
-    pub fn heard(&mut self) {
-        self.due = self.end.min(Instant::now() + GRACE);
+    pub fn heard(&mut self, turn: &mut Turn<'_>) {
+        let silent = turn.now() + GRACE;
+        self.due = Some(self.end.map_or(silent, |end| end.min(silent)));
     }
 }
 
-fn far_future() -> Instant {
-    Instant::now() + Duration::from_secs(86_400 * 365)
+/// A session's place among the runtime's timers: taken only while something is due.
+#[derive(Default)]
+pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Ready once `due` is over. The place is moved only when it has come up or would too late: progress is far more frequent.
+    pub fn poll(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = due else {
+            self.0 = None;
+            return Poll::Pending;
+        };
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if due < sleep.deadline() {
+            sleep.as_mut().reset(due);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(due);
+        }
+    }
+
+    #[cfg(test)]
+    pub fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_takes_no_place_while_nothing_is_due() {
+        let mut timer = Timer::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let soon = Instant::now() + GRACE;
+        assert!(timer.poll(None, &mut cx).is_pending());
+        assert!(!timer.is_taken());
+        assert!(timer.poll(Some(soon), &mut cx).is_pending());
+        assert!(timer.is_taken());
+        assert!(timer.poll(None, &mut cx).is_pending());
+        assert!(!timer.is_taken(), "an idle session keeps its place");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_follows_what_is_due_to_either_side() {
+        let mut timer = Timer::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let began = Instant::now();
+        assert!(timer.poll(Some(began + GRACE), &mut cx).is_pending());
+        assert!(timer.poll(Some(began + 3 * GRACE), &mut cx).is_pending());
+        tokio::time::advance(2 * GRACE).await;
+        assert!(timer.poll(Some(began + 3 * GRACE), &mut cx).is_pending(), "put off, and fires all the same");
+        assert!(timer.poll(Some(began + GRACE), &mut cx).is_ready(), "brought forward, and does not fire");
+        tokio::time::advance(2 * GRACE).await;
+        assert!(timer.poll(Some(began + 3 * GRACE), &mut cx).is_ready());
+    }
 }

@@ -3,13 +3,16 @@
 //! One task, both directions. What is judged goes into an outbox; a side is read only while the outboxes that it may
 //! fill are short, so a peer that does not read stops the other from being read.
 //!
-//! `verdicts` does what the dialogue says, `sockets` reads and writes, `clock` knows when the session is due.
+//! `verdicts` does what the dialogue says, `sockets` reads and writes, `clock` knows when the session is due. What is needed
+//! only while a session is polled is in `turn`: sessions are idle most of the time, and there are many.
 
-mod buffers;
 mod clock;
+mod inbox;
+mod outbox;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod verdicts;
 
 use std::future::poll_fn;
@@ -19,13 +22,14 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
-use tokio::time::{Instant, sleep_until};
 
-use self::buffers::{Inbox, Outbox};
-use self::clock::{Clock, Moved};
+use self::clock::{Clock, Moved, Timer};
+use self::inbox::{Input, Source};
+use self::outbox::Outbox;
+use self::turn::Turn;
 use crate::buffers::Fill;
 use crate::facts::{Outcome, Reason};
-use crate::protocol::{Dialogue, Ended, Event, INPUT_LIMIT, Out, Side, Wait};
+use crate::protocol::{Dialogue, Ended, Event, Side, Wait};
 use crate::stop::Stop;
 
 /// A side is not judged while more than this waits in an outbox that it may fill.
@@ -72,86 +76,42 @@ pub struct End<C> {
 }
 
 /// Relays until both sides are done, a deadline passes, or `stop` turns true and the dialogue has said goodbye.
-pub async fn run<C, B>(
+pub fn run<C, B>(
     start: Start<C, B>,
     allowed: impl Fn(Wait) -> Duration + Sync,
     mut stop: Stop,
     mut hear: impl FnMut(Event) + Send,
-) -> End<C>
+) -> impl Future<Output = End<C>>
 where
     C: Fill + AsyncWrite + Unpin,
     B: Fill + AsyncWrite + Unpin,
 {
-    let mut relay = Relay::new(start, &allowed, &mut hear);
-    let mut armed = relay.clock.due();
-    let mut timer = pin!(sleep_until(armed));
-    let mut stopped = pin!(stop.told());
-    let mut stopping = false;
-    let reason = loop {
-        tokio::select! {
-            biased;
-            step = poll_fn(|cx| relay.poll(cx, armed)) => match step {
-                Step::Done(reason) => break reason,
-                Step::Rearm => {}
-            },
-            () = timer.as_mut() => {
-                if relay.clock.due() <= Instant::now() {
-                    relay.expire();
+    // Made here and not in the future, which would keep room for `start` for as long as it lives.
+    let mut relay = Relay::new(start, &allowed);
+    async move {
+        let mut timer = Timer::default();
+        let mut stopped = pin!(stop.told());
+        let reason = poll_fn(|cx| {
+            let mut turn = Turn::new(&allowed, &mut hear);
+            loop {
+                if let Some(reason) = relay.poll(cx, &mut turn) {
+                    return Poll::Ready(reason);
+                } else if timer.poll(relay.clock.due(), cx).is_ready() {
+                    relay.expire(&mut turn);
+                } else if !relay.stopping && stopped.as_mut().poll(cx).is_ready() {
+                    relay.stop(&mut turn);
+                } else {
+                    return Poll::Pending;
                 }
             }
-            () = stopped.as_mut(), if !stopping => {
-                stopping = true;
-                relay.stop();
-            }
+        })
+        .await;
+        End {
+            client: (!relay.client_lost).then_some(relay.client),
+            reason,
+            bytes_in: relay.bytes_in,
+            bytes_out: relay.bytes_out,
         }
-        // The timer is moved only when it has fired or would fire too late: progress is far more frequent.
-        if relay.clock.due() != armed {
-            armed = relay.clock.due();
-            timer.as_mut().reset(armed);
-        }
-    };
-    End {
-        client: (!relay.client_lost).then_some(relay.client),
-        reason,
-        bytes_in: relay.bytes_in,
-        bytes_out: relay.bytes_out,
-    }
-}
-
-enum Step {
-    Done(Reason),
-    /// The session must be woken earlier than the timer is armed for.
-    Rearm,
-}
-
-/// How far one side's input has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Input {
-    /// Being read.
-    Open,
-    /// The end was read; the dialogue does not know yet.
-    Ended { clean: bool },
-    /// The dialogue knows.
-    Told,
-}
-
-/// One side as a source of bytes.
-struct Source {
-    inbox: Inbox,
-    input: Input,
-    /// The dialogue said `Hold`.
-    held: bool,
-    /// There is something new to judge: bytes, an end, or progress across.
-    offer: bool,
-}
-
-impl Source {
-    fn new(bytes: BytesMut) -> Self {
-        Self { inbox: Inbox::new(bytes), input: Input::Open, held: false, offer: true }
-    }
-
-    fn wants_input(&self) -> bool {
-        self.input == Input::Open && !self.held && !self.offer && self.inbox.len() < INPUT_LIMIT
     }
 }
 
@@ -162,10 +122,10 @@ enum Phase {
     /// Opaque bytes both ways.
     Spliced,
     /// Only the outbox to the client is left.
-    Closing(Reason),
+    Closing,
 }
 
-struct Relay<'a, C, B> {
+struct Relay<C, B> {
     client: C,
     client_lost: bool,
     backend: Option<B>,
@@ -178,14 +138,13 @@ struct Relay<'a, C, B> {
     /// A write to the backend failed: octets are missing, and nothing may follow them.
     backend_deaf: bool,
     dialogue: Option<Box<dyn Dialogue>>,
-    out: Out,
     phase: Phase,
-    clock: Clock<'a>,
+    clock: Clock,
     stopping: bool,
+    /// Why the session ends, as far as that is known.
     ending: Option<Reason>,
     bytes_in: u64,
     bytes_out: u64,
-    hear: &'a mut (dyn FnMut(Event) + Send),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -195,16 +154,12 @@ enum HalfClose {
     Done,
 }
 
-impl<'a, C, B> Relay<'a, C, B>
+impl<C, B> Relay<C, B>
 where
     C: Fill + AsyncWrite + Unpin,
     B: Fill + AsyncWrite + Unpin,
 {
-    fn new(
-        start: Start<C, B>,
-        allowed: &'a (dyn Fn(Wait) -> Duration + Sync),
-        hear: &'a mut (dyn FnMut(Event) + Send),
-    ) -> Self {
+    fn new(start: Start<C, B>, allowed: &dyn Fn(Wait) -> Duration) -> Self {
         let clock = Clock::new(start.dialogue.waiting_for(), allowed);
         let mut from_backend = Source::new(start.backend_input);
         if start.backend.is_none() {
@@ -221,109 +176,137 @@ where
             half_closing: HalfClose::No,
             backend_deaf: false,
             dialogue: Some(start.dialogue),
-            out: Out::default(),
             phase: Phase::Judging,
             clock,
             stopping: false,
             ending: None,
             bytes_in: 0,
             bytes_out: 0,
-            hear,
         }
     }
 
-    /// Writes, judges and reads until nothing moves. `armed` is when the session will be woken at the latest.
-    fn poll(&mut self, cx: &mut Context<'_>, armed: Instant) -> Poll<Step> {
+    /// Judges, writes and reads until nothing moves or it is the others' turn. Gives the reason once the session is over.
+    fn poll(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> Option<Reason> {
         loop {
-            // The backend goes first: what it says frees what the client holds, and an absent one is known at once.
-            let mut moved = Moved { backend: self.judge(Side::Backend), ..Moved::default() };
-            moved.client = self.judge(Side::Client);
-            moved.written = self.write(cx);
-            if let Phase::Closing(reason) = self.phase {
+            let mut moved = self.judge_all(cx, turn);
+            moved.written = self.write(cx, turn);
+            if self.phase == Phase::Closing {
                 if self.client_lost || self.to_client.is_done() {
-                    return Poll::Ready(Step::Done(self.ending.unwrap_or(reason)));
+                    return Some(self.ending.unwrap_or(CLOSED));
                 }
             } else {
-                moved.read = self.read_backend(cx);
-                moved.read |= self.read_client(cx);
-                moved.read |= self.close_if_over();
+                moved.read |= self.read(Side::Backend, cx, turn);
+                moved.read |= self.read(Side::Client, cx, turn);
+                moved.read |= self.close_if_over(turn);
             }
             if !moved.any() {
                 break;
             }
-            self.restart_clock(moved);
+            self.restart_clock(moved, turn);
+            if turn.is_over() {
+                cx.waker().wake_by_ref();
+                break;
+            }
         }
         self.from_client.inbox.rest();
         self.from_backend.inbox.rest();
-        if self.clock.due() < armed { Poll::Ready(Step::Rearm) } else { Poll::Pending }
+        None
     }
 
-    fn restart_clock(&mut self, moved: Moved) {
-        match (self.phase, &self.dialogue) {
-            (Phase::Judging, Some(dialogue)) if !self.stopping => self.clock.judging(dialogue.waiting_for(), moved),
-            (Phase::Judging, _) => {}
-            (Phase::Spliced, _) => {
-                let waits = !self.to_client.is_done() || !self.to_backend.is_done();
-                self.clock.spliced(waits || self.from_client.input == Input::Told, moved.any());
+    /// Judges all that is there, and all that can be had without a system call, before any of it is written: what leaves
+    /// together costs one write.
+    fn judge_all(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> Moved {
+        let mut all = Moved::default();
+        loop {
+            // The backend goes first: what it says frees what the client holds, and an absent one is known at once.
+            let judged = Moved {
+                backend: self.judge(Side::Backend, turn),
+                client: self.judge(Side::Client, turn),
+                ..Moved::default()
+            };
+            let read = self.read_at_hand(cx, turn);
+            if judged.any() && self.phase == Phase::Judging {
+                // What is waited for may change with every word.
+                self.restart_clock(judged, turn);
             }
-            (Phase::Closing(_), _) if moved.written => self.clock.heard(),
-            (Phase::Closing(_), _) => {}
+            if !judged.any() && !read {
+                return all;
+            }
+            all = Moved {
+                backend: all.backend || judged.backend,
+                client: all.client || judged.client,
+                read: all.read || read,
+                written: false,
+            };
         }
     }
 
-    fn expire(&mut self) {
-        match self.phase {
-            Phase::Closing(reason) => {
-                self.client_lost = true; // it does not read; nothing more can be said
-                self.ending.get_or_insert(reason);
+    fn restart_clock(&mut self, moved: Moved, turn: &mut Turn<'_>) {
+        match (self.phase, &self.dialogue) {
+            (Phase::Judging, Some(dialogue)) if !self.stopping => {
+                self.clock.judging(dialogue.waiting_for(), moved, turn);
             }
-            Phase::Spliced if !self.to_client.is_done() => self.lose_client(CLIENT_STUCK),
-            Phase::Spliced if !self.to_backend.is_done() => self.close(BACKEND_STUCK),
-            Phase::Spliced => self.close(CLOSED),
-            Phase::Judging if self.stopping => self.close(SHUTDOWN),
+            (Phase::Judging, _) => {}
+            (Phase::Spliced, _) => {
+                let waits = !self.to_client.is_done() || !self.to_backend.is_done();
+                self.clock.spliced(waits || self.from_client.input == Input::Told, moved.any(), turn);
+            }
+            (Phase::Closing, _) if moved.written => self.clock.heard(turn),
+            (Phase::Closing, _) => {}
+        }
+    }
+
+    fn expire(&mut self, turn: &mut Turn<'_>) {
+        match self.phase {
+            Phase::Closing => self.client_lost = true, // it does not read; nothing more can be said
+            Phase::Spliced if !self.to_client.is_done() => self.lose_client(CLIENT_STUCK, turn),
+            Phase::Spliced if !self.to_backend.is_done() => self.close(BACKEND_STUCK, turn),
+            Phase::Spliced => self.close(CLOSED, turn),
+            Phase::Judging if self.stopping => self.close(SHUTDOWN, turn),
             Phase::Judging => {
-                let wait = self.clock.expired();
+                let wait = self.clock.expired(turn);
                 let reason = match wait {
                     Wait::Command | Wait::Login | Wait::Body => TIMEOUT_CLIENT,
                     Wait::Greeting | Wait::Reply | Wait::Delivery => TIMEOUT_BACKEND,
                 };
                 self.ending.get_or_insert(reason);
-                self.tell(Ended::Deadline(wait));
-                self.close(reason);
+                self.tell(Ended::Deadline(wait), turn);
+                self.close(reason, turn);
             }
         }
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, turn: &mut Turn<'_>) {
         self.stopping = true;
         match self.phase {
             Phase::Judging => {
                 self.ending.get_or_insert(SHUTDOWN);
-                self.clock.draining();
-                self.tell(Ended::Drain);
+                self.clock.draining(turn);
+                self.tell(Ended::Drain, turn);
             }
             // Opaque bytes leave no place for a BYE of ours; the TLS end says it.
-            Phase::Spliced => self.close(SHUTDOWN),
-            Phase::Closing(_) => self.clock.closing(true),
+            Phase::Spliced => self.close(SHUTDOWN, turn),
+            Phase::Closing => self.clock.closing(true, turn),
         }
     }
 
-    fn close(&mut self, reason: Reason) {
-        if matches!(self.phase, Phase::Closing(_)) {
+    fn close(&mut self, reason: Reason, turn: &mut Turn<'_>) {
+        if self.phase == Phase::Closing {
             return;
         }
-        self.phase = Phase::Closing(if self.stopping { SHUTDOWN } else { reason });
+        self.phase = Phase::Closing;
+        self.ending.get_or_insert(if self.stopping { SHUTDOWN } else { reason });
         self.dialogue = None;
         self.cut_backend();
         self.from_client.inbox.clear();
-        self.clock.closing(self.stopping);
+        self.clock.closing(self.stopping, turn);
     }
 
     /// Both sides have ended and everything is written: nothing can happen any more.
-    fn close_if_over(&mut self) -> bool {
+    fn close_if_over(&mut self, turn: &mut Turn<'_>) -> bool {
         let over = self.from_client.input == Input::Told && self.from_backend.input == Input::Told;
         if over {
-            self.close(CLOSED);
+            self.close(CLOSED, turn);
         }
         over
     }
@@ -336,10 +319,10 @@ where
         self.from_backend.input = Input::Told;
     }
 
-    fn lose_client(&mut self, reason: Reason) {
+    fn lose_client(&mut self, reason: Reason, turn: &mut Turn<'_>) {
         self.client_lost = true;
         self.to_client.clear();
-        self.close(reason);
+        self.close(reason, turn);
     }
 
     /// Whether what a side says may wait for its way out. A backend that does not read may still say why, and spliced

@@ -1,26 +1,29 @@
 //! The driver's ears: what the dialogue says is done.
 
-use std::time::SystemTime;
-
-use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
+use super::turn::Turn;
 use super::{BACKEND_GONE, BACKEND_LOST, BROKEN_CONTRACT, CLIENT_TRUNCATED, CLOSED, HalfClose, Input, Phase, Relay};
 use crate::buffers::Fill;
 use crate::protocol::{Ended, Event, INPUT_LIMIT, Side, Verdict};
 
-impl<C, B> Relay<'_, C, B>
+impl<C, B> Relay<C, B>
 where
     C: Fill + AsyncWrite + Unpin,
     B: Fill + AsyncWrite + Unpin,
 {
     /// Lets a side's input be judged for as long as there is something new to it.
-    pub(super) fn judge(&mut self, side: Side) -> bool {
+    #[inline]
+    pub(super) fn judge(&mut self, side: Side, turn: &mut Turn<'_>) -> bool {
+        self.source(side).offer && self.judge_offer(side, turn)
+    }
+
+    fn judge_offer(&mut self, side: Side, turn: &mut Turn<'_>) -> bool {
         let mut moved = false;
-        while self.source(side).offer && self.room(side) && !matches!(self.phase, Phase::Closing(_)) {
+        while self.source(side).offer && self.room(side) && self.phase != Phase::Closing {
             self.source(side).offer = false;
             if self.phase == Phase::Spliced {
-                moved |= self.pass_all(side);
+                moved |= self.pass_all(side, turn);
                 continue;
             }
             let Some(dialogue) = &mut self.dialogue else { break };
@@ -28,41 +31,39 @@ where
                 Side::Client => &self.from_client,
                 Side::Backend => &self.from_backend,
             };
-            self.out.now = SystemTime::now();
-            let verdict = dialogue.receive(side, source.inbox.as_slice(), &mut self.out);
-            self.collect();
+            let verdict = dialogue.receive(side, source.inbox.as_slice(), turn.out());
+            self.collect(turn);
             moved |= match verdict {
                 Err(violation) => {
-                    self.to_client.push(violation.reply);
-                    self.close(violation.reason);
+                    self.to_client.push_copy(&violation.reply);
+                    self.close(violation.reason, turn);
                     true
                 }
-                Ok(verdict) => self.follow(side, verdict),
+                Ok(verdict) => self.follow(side, verdict, turn),
             };
         }
         moved
     }
 
     /// What the dialogue added goes out before the bytes that its verdict passes.
-    fn collect(&mut self) {
-        if !self.out.to_client.is_empty() {
-            self.to_client.push(self.out.to_client.split().freeze());
-            self.out.to_client = BytesMut::new();
+    fn collect(&mut self, turn: &mut Turn<'_>) {
+        let out = turn.out();
+        if !out.to_client.is_empty() {
+            self.to_client.append(&mut out.to_client);
         }
-        if !self.out.to_backend.is_empty() {
-            self.to_backend.push(self.out.to_backend.split().freeze());
-            self.out.to_backend = BytesMut::new();
+        if !out.to_backend.is_empty() {
+            self.to_backend.append(&mut out.to_backend);
         }
-        for event in self.out.events.drain(..) {
-            if let Event::Ending(reason) = event {
+        turn.hear(|event| match event {
+            Event::Ending(reason) => {
                 self.ending = Some(reason);
-            } else {
-                (self.hear)(event);
+                None
             }
-        }
+            other => Some(other),
+        });
     }
 
-    fn follow(&mut self, side: Side, verdict: Verdict) -> bool {
+    fn follow(&mut self, side: Side, verdict: Verdict, turn: &mut Turn<'_>) -> bool {
         self.source(side).held = verdict == Verdict::Hold;
         match verdict {
             Verdict::More => {
@@ -70,30 +71,27 @@ where
                 if let Input::Ended { clean } = end {
                     self.source(side).input = Input::Told;
                     self.source(side).inbox.clear();
-                    self.tell(match side {
+                    let how = match side {
                         Side::Client => Ended::ClientEof { clean },
                         Side::Backend => Ended::BackendEof,
-                    });
+                    };
+                    self.tell(how, turn);
                     return true;
                 }
                 if self.source(side).inbox.len() >= INPUT_LIMIT {
                     // A dialogue that waits for more than the limit has broken the contract; never wait for ever.
-                    self.close(BROKEN_CONTRACT);
+                    self.close(BROKEN_CONTRACT, turn);
                     return true;
                 }
                 return false;
             }
             Verdict::Hold => return false,
             // Another breach of the contract, which would keep this worker busy for ever.
-            Verdict::Pass(0) | Verdict::Drop(0) => self.close(BROKEN_CONTRACT),
+            Verdict::Pass(0) | Verdict::Drop(0) => self.close(BROKEN_CONTRACT, turn),
             Verdict::Pass(n) => {
-                let bytes = self.source(side).inbox.take(n);
-                match side {
-                    Side::Client => self.to_backend.push(bytes),
-                    Side::Backend => self.to_client.push(bytes),
-                }
+                self.pass(side, n);
             }
-            Verdict::Drop(n) => drop(self.source(side).inbox.take(n)),
+            Verdict::Drop(n) => self.source(side).inbox.drop(n),
             Verdict::CutBackend => self.cut_backend(),
             Verdict::Splice => {
                 self.phase = Phase::Spliced;
@@ -101,7 +99,7 @@ where
                 self.from_client.held = false;
                 self.from_backend.held = false;
             }
-            Verdict::Close => self.close(CLOSED),
+            Verdict::Close => self.close(CLOSED, turn),
         }
         self.from_client.offer = true;
         self.from_backend.offer = true;
@@ -109,17 +107,19 @@ where
     }
 
     /// Tells the dialogue of something other than bytes.
-    pub(super) fn tell(&mut self, how: Ended) {
+    pub(super) fn tell(&mut self, how: Ended, turn: &mut Turn<'_>) {
         let Some(dialogue) = &mut self.dialogue else { return };
-        self.out.now = SystemTime::now();
-        let verdict = dialogue.ended(how, &mut self.out);
-        self.collect();
+        let verdict = dialogue.ended(how, turn.out());
+        self.collect(turn);
         match verdict {
-            Verdict::Close => self.close(match how {
-                Ended::ClientEof { clean: false } => CLIENT_TRUNCATED,
-                Ended::BackendEof => BACKEND_GONE,
-                _ => CLOSED,
-            }),
+            Verdict::Close => {
+                let reason = match how {
+                    Ended::ClientEof { clean: false } => CLIENT_TRUNCATED,
+                    Ended::BackendEof => BACKEND_GONE,
+                    _ => CLOSED,
+                };
+                self.close(reason, turn);
+            }
             Verdict::CutBackend => self.cut_backend(),
             _ => {
                 if matches!(how, Ended::ClientEof { .. }) {
@@ -131,31 +131,32 @@ where
         self.from_backend.offer = true;
     }
 
-    fn pass_all(&mut self, side: Side) -> bool {
-        let source = self.source(side);
-        let bytes = source.inbox.take(usize::MAX);
-        let mut moved = !bytes.is_empty();
-        let end = source.input;
-        if let Input::Ended { .. } = end {
-            source.input = Input::Told;
-            moved = true;
+    /// Sends a side's first `n` octets on; how many there were.
+    fn pass(&mut self, side: Side, n: usize) -> usize {
+        match side {
+            Side::Client => self.from_client.inbox.pass(n, &mut self.to_backend),
+            Side::Backend => self.from_backend.inbox.pass(n, &mut self.to_client),
         }
-        match (side, end) {
-            (Side::Client, Input::Ended { clean: true }) => {
-                self.to_backend.push(bytes);
-                self.half_closing = HalfClose::Wanted;
-            }
+    }
+
+    fn pass_all(&mut self, side: Side, turn: &mut Turn<'_>) -> bool {
+        let end = self.source(side).input;
+        if (side, end) == (Side::Client, Input::Ended { clean: false }) {
             // Cut off, perhaps by somebody on the way: nothing of it may look complete to the backend.
-            (Side::Client, Input::Ended { clean: false }) => self.lose_client(CLIENT_TRUNCATED),
-            (Side::Client, _) => self.to_backend.push(bytes),
-            (Side::Backend, Input::Ended { clean }) => {
-                self.to_client.push(bytes);
+            self.lose_client(CLIENT_TRUNCATED, turn);
+            return true;
+        }
+        let passed = self.pass(side, usize::MAX);
+        let Input::Ended { clean } = end else { return passed > 0 };
+        self.source(side).input = Input::Told;
+        match side {
+            Side::Client => self.half_closing = HalfClose::Wanted,
+            Side::Backend => {
                 // After the client's end it may close in whatever way it likes.
                 let ended = clean || self.from_client.input == Input::Told;
-                self.close(if ended { CLOSED } else { BACKEND_LOST });
+                self.close(if ended { CLOSED } else { BACKEND_LOST }, turn);
             }
-            (Side::Backend, _) => self.to_client.push(bytes),
         }
-        moved
+        true
     }
 }

@@ -1,5 +1,7 @@
 //! How long anybody is waited for, and what cannot push that on.
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::relay::clock::{GRACE, LAST_WORDS_IN_ALL};
 

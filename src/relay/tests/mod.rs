@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod ends;
+mod turns;
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::protocol::{Verdict, Violation};
+use crate::protocol::{INPUT_LIMIT, Out, Verdict, Violation};
 
 type Receive = dyn FnMut(Side, &[u8], &mut Out) -> Result<Verdict, Violation> + Send;
 type Told = dyn FnMut(Ended, &mut Out) -> Verdict + Send;
