@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::records::{Broken, Opened, Records};
-use crate::buffers::{self, Fill};
+use super::records::{Broken, Opened, Records, declared_end};
+use crate::buffers::{self, Fill, LEAST_READ};
 
 /// How much is sealed before it is written: enough for a system call to be cheap, and little enough to be still in the
 /// processor's cache. A client that does not read costs no more than this.
@@ -35,6 +35,8 @@ struct Inner<S> {
     records: Records,
     /// What came and was not opened yet: while nothing flows, the beginning of a record at most.
     wire: BytesMut,
+    /// The last read filled its buffer.
+    bulk: bool,
     /// What was opened and had no room where it was read to.
     opened: BytesMut,
     input: Input,
@@ -68,6 +70,7 @@ impl<S> Stream<S> {
             stream,
             records,
             wire,
+            bulk: false,
             opened: BytesMut::new(),
             input: Input::Open,
             unsent,
@@ -105,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
                 Ok(Opened::Other) => {}
                 Ok(Opened::End) => self.end(Input::Ended),
                 Err(broken) => self.give_up(broken, cx),
-                Ok(Opened::Partial) => match buffers::fill(&mut self.stream, cx, &mut self.wire) {
+                Ok(Opened::Partial) => match self.poll_receive(cx) {
                     Poll::Ready(Ok(0)) => self.end(Input::Broken(io::ErrorKind::UnexpectedEof)),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => self.end(Input::Broken(error.kind())),
@@ -116,6 +119,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
                 },
             }
         }
+    }
+
+    /// Reads more of the wire, in larger units where a read has filled its buffer.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.bulk && self.wire.capacity() - self.wire.len() < LEAST_READ {
+            let mut larger = buffers::borrow_large();
+            larger.extend_from_slice(&self.wire);
+            buffers::give_back(std::mem::replace(&mut self.wire, larger));
+        }
+        let received = ready!(buffers::fill(&mut self.stream, cx, &mut self.wire));
+        self.bulk = self.wire.len() == self.wire.capacity();
+        Poll::Ready(received)
     }
 
     fn end(&mut self, how: Input) {
@@ -210,6 +225,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Fill for Stream<S> {
             into.extend_from_slice(&opened);
         }
         Poll::Ready(Ok(length))
+    }
+
+    fn has_more(&self) -> bool {
+        let whole = declared_end(&self.0.wire, 0).is_some_and(|end| end <= self.0.wire.len());
+        whole && self.0.input == Input::Open || !self.0.opened.is_empty()
     }
 }
 
