@@ -16,8 +16,9 @@ pub const CIPHERS_1_3: &str = "TLS_AES_256_GCM_SHA384";
 /// TLS 1.2, OpenSSL's names: one for each kind of key.
 pub const CIPHERS_1_2: &str = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
 
-/// The key exchange, OpenSSL's name.
-pub const CURVE: &str = "X25519";
+/// The key exchange, OpenSSL's names. All sessions use the first; without the second no client of TLS 1.2 would be shown
+/// a certificate on that curve (RFC 8422 §5.1).
+pub const CURVES: &str = "X25519:P-256";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {

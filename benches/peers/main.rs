@@ -7,7 +7,8 @@
 //! # Layout
 //!
 //! ```text
-//!  main ──▶ cases ──▶ subjects   who is measured: configured, started, stopped
+//!  main ──▶ plans                what is measured
+//!    └────▶ cases ──▶ subjects   who is measured: configured, started, stopped
 //!             │  └──▶ load       clients that check what they get
 //!             ├─────▶ backends   what the subjects stand in front of
 //!             └─────▶ cost       processor time and memory, as the kernel counts them
@@ -18,6 +19,7 @@ mod cases;
 mod cost;
 mod identity;
 mod load;
+mod plans;
 mod results;
 mod subjects;
 mod wire;
@@ -31,13 +33,11 @@ use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::backends::Backends;
-use crate::cases::{Figure, Plan, Scale, Stage};
+use crate::cases::{Figure, Scale, Stage};
 use crate::identity::{Identity, Key};
+use crate::plans::Plan;
 use crate::results::{Case, Measure, Results, Role, Unit};
 use crate::subjects::Subject;
-
-/// The subject that all others are compared with.
-const SEALGATE: &str = "Sealgate";
 
 /// Descriptors for 8,000 sessions: a client and a backend each here, and as many in a subject.
 const DESCRIPTORS: u64 = 20_000;
@@ -79,6 +79,11 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    // `cargo test --all-targets` starts benches, too, but says nothing to them: an hour's work is not a test.
+    if std::env::args_os().len() == 1 {
+        println!("to be run by: cargo bench --bench peers");
+        return Ok(ExitCode::SUCCESS);
+    }
     let arguments = Arguments::parse();
     allow_descriptors()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -103,7 +108,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<(Results, Vec<String>)> {
     let wrap: Vec<String> = arguments.wrap.split_ascii_whitespace().map(str::to_owned).collect();
     let subjects: Vec<Subject> =
         subjects::all(&wrap).into_iter().filter(|subject| chosen(&arguments.subjects, &subject.name)).collect();
-    let plans: Vec<Plan> = cases::all().into_iter().filter(|plan| chosen(&arguments.cases, &plan.id)).collect();
+    let plans: Vec<Plan> = plans::all().into_iter().filter(|plan| chosen(&arguments.cases, &plan.id)).collect();
     let directory = tempfile::Builder::new().prefix("peers-").tempdir()?;
     // Workers of some programs read the keys as somebody else.
     subjects::open_to_all(directory.path())?;

@@ -83,6 +83,10 @@ impl Client {
             Group::X25519 => aws_lc_rs::kx_group::X25519,
             Group::X25519MlKem768 => aws_lc_rs::kx_group::X25519MLKEM768,
         }];
+        if settings.version == Version::Tls12 {
+            // Not to be used: in TLS 1.2 the groups also say on which curves a certificate may be (RFC 8422 §5.1).
+            provider.kx_groups.push(aws_lc_rs::kx_group::SECP256R1);
+        }
         let versions: &[&SupportedProtocolVersion] = match settings.version {
             Version::Tls12 => &[&TLS12],
             Version::Tls13 => &[&TLS13],

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Door, Program, Setup};
-use crate::identity::{CIPHERS_1_2, CIPHERS_1_3, CURVE};
+use crate::identity::{CIPHERS_1_2, CIPHERS_1_3, CURVES};
 
 pub struct Haproxy {
     /// Without it: what the way itself costs.
@@ -39,7 +39,7 @@ defaults
             write!(config, "listen port-{name}\n  bind 127.0.0.1:{port}")?;
             if self.tls {
                 let pem = setup.identity.combined.display();
-                write!(config, " ssl crt {pem} ciphersuites {CIPHERS_1_3} ciphers {CIPHERS_1_2} curves {CURVE}")?;
+                write!(config, " ssl crt {pem} ciphersuites {CIPHERS_1_3} ciphers {CIPHERS_1_2} curves {CURVES}")?;
             }
             write!(config, "\n  server backend {backend}\n")?;
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Door, Program, Setup};
-use crate::identity::{CIPHERS_1_2, CIPHERS_1_3, CURVE};
+use crate::identity::{CIPHERS_1_2, CIPHERS_1_3, CURVES};
 
 pub struct Hitch;
 
@@ -26,7 +26,7 @@ log-level = 0
 tls-protos = TLSv1.2 TLSv1.3
 ciphers = "{CIPHERS_1_2}"
 ciphersuites = "{CIPHERS_1_3}"
-ecdh-curve = "{CURVE}"
+ecdh-curve = "{CURVES}"
 "#,
             port = setup.port(Door::Imaps),
             host = backend.ip(),

@@ -25,6 +25,9 @@ use crate::cost::Tree;
 use crate::identity::Identity;
 use crate::results::Role;
 
+/// The subject that all others are compared with.
+pub const SEALGATE: &str = "Sealgate";
+
 /// How long a program may take to listen, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -269,11 +272,9 @@ pub fn all(wrap: &[String]) -> Vec<Subject> {
         wrap: wrap.to_vec(),
         version: &["--version"],
     };
-    let mut subjects = vec![sealgate("Sealgate", env!("CARGO_BIN_EXE_sealgate").into())];
+    let mut subjects = vec![sealgate(SEALGATE, env!("CARGO_BIN_EXE_sealgate").into())];
     if let Some(other) = env::var_os("SEALGATE_BENCH_BINARY") {
-        let mut other = sealgate("Sealgate (other build)", other.into());
-        other.role = Role::Peer;
-        subjects.push(other);
+        subjects.push(sealgate("Sealgate (other build)", other.into()));
     }
     let mut add = |name: &str, role, program: Box<dyn Program>, executable: &str, version, package: &str| {
         let Some(executable) = find(executable) else {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Door, Program, Setup};
-use crate::identity::{CIPHERS_1_2, CIPHERS_1_3, CURVE, HOSTNAME};
+use crate::identity::{CIPHERS_1_2, CIPHERS_1_3, CURVES, HOSTNAME};
 
 pub struct Stream;
 
@@ -69,7 +69,7 @@ ssl_certificate_key {key};
 ssl_protocols TLSv1.2 TLSv1.3;
 ssl_ciphers {CIPHERS_1_2};
 ssl_conf_command Ciphersuites {CIPHERS_1_3};
-ssl_ecdh_curve {CURVE};
+ssl_ecdh_curve {CURVES};
 {servers}}}
 ",
         workers = setup.workers,

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use nix::unistd::User;
 
 use super::{Door, Program, Setup, Skill};
-use crate::identity::{CIPHERS_1_2, CURVE, HOSTNAME};
+use crate::identity::{CIPHERS_1_2, CURVES, HOSTNAME};
 
 pub struct Postfix;
 
@@ -48,11 +48,12 @@ smtpd_peername_lookup = no
 smtpd_client_connection_count_limit = 0
 smtpd_tls_security_level = may
 smtpd_tls_chain_files = {key}, {chain}
-tls_eecdh_auto_curves = {CURVE}
+tls_eecdh_auto_curves = {curves}
 tls_high_cipherlist = {CIPHERS_1_2}
 smtpd_tls_mandatory_ciphers = high
 smtpd_tls_ciphers = high
 ",
+            curves = CURVES.replace(':', " ").replace("P-256", "prime256v1"),
             queue = queue.display(),
             data = data.display(),
             directory = setup.directory.display(),
@@ -70,6 +71,7 @@ rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
@@ -113,7 +115,7 @@ ssl_cert = <{chain}
 ssl_key = <{key}
 ssl_min_protocol = TLSv1.2
 ssl_cipher_list = {CIPHERS_1_2}
-ssl_curve_list = {CURVE}
+ssl_curve_list = {CURVES}
 first_valid_uid = 1
 mail_max_userip_connections = 0
 passdb {{

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Door, Program, Setup};
-use crate::identity::{CIPHERS_1_2, CIPHERS_1_3, CURVE};
+use crate::identity::{CIPHERS_1_2, CIPHERS_1_3, CURVES};
 
 pub struct Stunnel;
 
@@ -25,7 +25,7 @@ socket = r:TCP_NODELAY=1
 sslVersionMin = TLSv1.2
 ciphers = {CIPHERS_1_2}
 ciphersuites = {CIPHERS_1_3}
-curves = {CURVE}
+curves = {CURVES}
 cert = {chain}
 key = {key}
 ",
