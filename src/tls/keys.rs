@@ -60,3 +60,6 @@ pub(super) fn encrypter(
 fn split(iv: &Iv, fixed: usize) -> Result<(&[u8], &[u8]), Error> {
     iv.as_ref().split_at_checked(fixed).ok_or_else(|| Error::General("a nonce shorter than its fixed part".into()))
 }
+
+#[cfg(test)]
+mod tests;

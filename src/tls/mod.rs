@@ -13,6 +13,8 @@ mod established;
 mod forge;
 mod handshake;
 mod keys;
+#[cfg(test)]
+mod pair;
 mod policy;
 mod records;
 mod refusal;

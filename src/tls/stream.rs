@@ -42,6 +42,8 @@ struct Inner<S> {
     unsent: VecDeque<Bytes>,
     /// The socket did not take all of them.
     stalled: bool,
+    /// It was a read that noticed, so it is reads that are woken to go on.
+    aside: bool,
     output: Output,
 }
 
@@ -72,6 +74,7 @@ impl<S> Stream<S> {
             input: Input::Open,
             unsent,
             stalled: false,
+            aside: false,
             output: Output::Open,
         }))
     }
@@ -102,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
             }
             match self.records.open(&mut self.wire) {
                 Ok(Opened::Data(data)) => return Poll::Ready(Ok(data)),
-                Ok(Opened::Other) => {}
+                Ok(Opened::Other) => self.answer(cx),
                 Ok(Opened::End) => self.end(Input::Ended),
                 Err(broken) => self.give_up(broken, cx),
                 Ok(Opened::Partial) => match buffers::fill(&mut self.stream, cx, &mut self.wire) {
@@ -110,11 +113,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => self.end(Input::Broken(error.kind())),
                     Poll::Pending => {
-                        buffers::rest(&mut self.wire);
+                        self.rest();
+                        if self.aside {
+                            self.send_aside(cx);
+                        }
                         return Poll::Pending;
                     }
                 },
             }
+        }
+    }
+
+    /// Nothing more comes for now: keep no more memory than the octets that wait for the rest of their record. They may
+    /// be the end of a much larger buffer, which its capacity would not tell.
+    fn rest(&mut self) {
+        let kept = BytesMut::from(&self.wire[..]);
+        buffers::give_back(std::mem::replace(&mut self.wire, kept));
+    }
+
+    /// A client that tried to renegotiate waits for an answer, and there may be no data for it for long.
+    fn answer(&mut self, cx: &mut Context<'_>) {
+        if self.output == Output::Ended {
+            return;
+        }
+        if let Ok(Some(refusal)) = self.records.refusal() {
+            self.unsent.push_back(refusal);
+            self.send_aside(cx);
+        }
+    }
+
+    /// Sends what can be sent from within a read. A stalled writer waits to be woken for the same socket, and a second
+    /// one to wait would take its place: then it is the writer's to send.
+    fn send_aside(&mut self, cx: &mut Context<'_>) {
+        if !self.stalled || self.aside {
+            self.aside = self.poll_send(cx).is_pending(); // an error is for who writes next
         }
     }
 
@@ -128,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
         self.end(Input::Broken(io::ErrorKind::InvalidData));
         if let (Broken::Ours(alert), Output::Open) = (broken, self.output) {
             self.finish(|records| records.fatal(alert));
-            let _ = self.poll_send(cx); // if it can be sent at all, it can be sent now
+            self.send_aside(cx);
         }
         self.output = Output::Ended;
     }
@@ -141,6 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
 
     /// Ready when the socket has taken all records.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.aside = false;
         while !self.unsent.is_empty() {
             self.stalled = true;
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -190,6 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
         if sealed.is_err() {
             // The key is worn out, and there is no other (RFC 5246): say goodbye while that can be said.
             self.finish(Records::close_notify);
+            let _ = self.poll_send(cx); // the rest with the shutdown
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if let Poll::Ready(sent) = self.poll_send(cx) {
@@ -218,7 +252,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         let mut opened = ready!(self.0.poll_opened(cx))?;
         let length = opened.len().min(buf.remaining());
         buf.put_slice(&opened.split_to(length));
-        self.0.opened = opened;
+        if !opened.is_empty() {
+            self.0.opened = opened;
+        }
         Poll::Ready(Ok(()))
     }
 }
