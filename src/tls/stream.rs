@@ -288,3 +288,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         Pin::new(&mut self.0.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
