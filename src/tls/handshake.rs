@@ -189,3 +189,6 @@ fn append(out: &mut BytesMut, mut encode: impl FnMut(&mut [u8]) -> Result<usize,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
