@@ -73,7 +73,8 @@ fn a_key_update_may_come_in_any_pieces() {
 #[test]
 fn rfc8446_5_1_nothing_comes_between_the_pieces_of_a_message_and_nothing_behind_it() {
     let whole = &KEY_UPDATE;
-    let cases: [(&str, &[(u8, &[u8])]); 7] = [
+    type Record<'a> = (u8, &'a [u8]);
+    let cases: [(&str, &[Record<'_>]); 7] = [
         ("data between", &[(HANDSHAKE, &whole[..2]), (DATA, b"NOOP"), (HANDSHAKE, &whole[2..])]),
         ("no data between", &[(HANDSHAKE, &whole[..2]), (DATA, b""), (HANDSHAKE, &whole[2..])]),
         ("an alert between", &[(HANDSHAKE, &whole[..2]), (ALERT, &[1, 90])]),
