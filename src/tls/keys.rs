@@ -2,6 +2,7 @@
 
 use rustls::crypto::cipher::{AeadKey, Iv, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::{ConnectionTrafficSecrets, ContentType, Error, ProtocolVersion, SupportedCipherSuite};
+use zeroize::Zeroize;
 
 fn parts(secrets: ConnectionTrafficSecrets) -> Result<(AeadKey, Iv), Error> {
     use ConnectionTrafficSecrets::{Aes128Gcm, Aes256Gcm, Chacha20Poly1305};
@@ -31,7 +32,7 @@ pub(super) fn decrypter(
 ///
 /// AWS-LC's sealing keys take the first nonce that they see for that of record 0, and refuse one that seems to go back
 /// from there (RFC 8446 §5.3). So a key that begins in the middle is shown record 0 once more. Its nonce has been used
-/// by then: what comes of it is dropped here and now, for two records under one nonce give the key's secrets away.
+/// by then: what comes of it is wiped here and now, for two records under one nonce give the key's secrets away.
 pub(super) fn encrypter(
     suite: SupportedCipherSuite,
     secrets: ConnectionTrafficSecrets,
@@ -51,7 +52,7 @@ pub(super) fn encrypter(
             version: ProtocolVersion::TLSv1_2,
             payload: OutboundChunks::new_empty(),
         };
-        drop(encrypter.encrypt(nothing, 0)?);
+        encrypter.encrypt(nothing, 0)?.encode().zeroize();
     }
     Ok(encrypter)
 }
