@@ -17,9 +17,11 @@
 mod backends;
 mod cases;
 mod cost;
+mod floor;
 mod identity;
 mod load;
 mod plans;
+mod render;
 mod results;
 mod subjects;
 mod wire;
@@ -36,7 +38,7 @@ use crate::backends::Backends;
 use crate::cases::{Figure, Scale, Stage};
 use crate::identity::{Identity, Key};
 use crate::plans::Plan;
-use crate::results::{Case, Measure, Results, Role, Unit};
+use crate::results::{Case, Measure, Results, Role};
 use crate::subjects::Subject;
 
 /// Descriptors for 8,000 sessions: a client and a backend each here, and as many in a subject.
@@ -88,7 +90,11 @@ fn main() -> anyhow::Result<ExitCode> {
     allow_descriptors()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (results, failures) = runtime.block_on(run(&arguments))?;
-    report(&results);
+    println!("{}", render::table(&results));
+    // Small counts say that it works, and nothing else.
+    if !arguments.quick {
+        render::write(&results, &arguments.out)?;
+    }
     for failure in &failures {
         eprintln!("failed: {failure}");
     }
@@ -146,6 +152,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<(Results, Vec<String>)> {
                     }
                 }
             }
+        }
+    }
+    for plan in &plans {
+        let Some(work) = plan.cryptography() else { continue };
+        if let Some(case) = results.cases.iter_mut().find(|case| case.id == plan.id) {
+            case.measures.push(floor::crypto(work, rounds)?);
         }
     }
     sort(&mut results);
@@ -224,45 +236,4 @@ fn machine() -> String {
     let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = read("/proc/sys/kernel/osrelease");
     format!("{}, {cores} cores, Linux {}", model.trim_start_matches(['\t', ' ', ':']), kernel.trim())
-}
-
-fn report(results: &Results) {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["case", "subject", "unit", "median", "of Sealgate", "p50", "p99"]);
-    for case in &results.cases {
-        let ours = case.measures.iter().find(|measure| measure.role == Role::Sealgate).map(median);
-        for measure in &case.measures {
-            let cost = median(measure);
-            let tail = |part: fn(&results::Sample) -> Option<f64>| {
-                measure.samples.first().and_then(part).map_or_else(String::new, |micros| format!("{micros:.0} µs"))
-            };
-            table.add_row([
-                case.id.clone(),
-                measure.subject.clone(),
-                unit(case.unit).to_owned(),
-                format!("{cost:.1}"),
-                ours.map_or_else(String::new, |ours| format!("{:.2}", cost / ours)),
-                tail(|sample| sample.p50),
-                tail(|sample| sample.p99),
-            ]);
-        }
-    }
-    println!("{table}");
-}
-
-fn median(measure: &Measure) -> f64 {
-    let mut costs: Vec<f64> = measure.samples.iter().map(|sample| sample.cost).collect();
-    costs.sort_by(f64::total_cmp);
-    costs.get(costs.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn unit(unit: Unit) -> &'static str {
-    match unit {
-        Unit::CpuMsPer1000 => "CPU ms per 1000",
-        Unit::CpuMsPerGiB => "CPU ms per GiB",
-        Unit::KiBPerSession => "KiB per session",
-        Unit::MicrosP50 => "µs, median",
-        Unit::MicrosP99 => "µs, 99th percentile",
-    }
 }

@@ -1,5 +1,6 @@
 //! What is measured: every case, and who can take part in it.
 
+use crate::floor;
 use crate::identity::Key;
 use crate::load::tls::{Settings, Version};
 use crate::results::Unit;
@@ -96,6 +97,22 @@ impl Plan {
         subject.program.doors().contains(&self.door())
             && skill.is_none_or(|skill| subject.program.skills().contains(&skill))
             && (subject.program.tls() || !about_tls)
+    }
+
+    /// The cryptography in it, if that is all that TLS must do.
+    pub fn cryptography(&self) -> Option<floor::Work> {
+        let signature = match self.settings.key {
+            Key::EcdsaP256 => floor::Signature::EcdsaP256,
+            Key::Rsa2048 => floor::Signature::Rsa2048,
+        };
+        match self.work {
+            Work::Handshake(_) => Some(floor::Work::FullHandshake(signature, floor::Exchange::X25519)),
+            Work::Hybrid => Some(floor::Work::FullHandshake(signature, floor::Exchange::X25519MlKem768)),
+            Work::Resumed(_) => Some(floor::Work::ResumedHandshake(floor::Exchange::X25519)),
+            Work::Upload => Some(floor::Work::Upload),
+            Work::Download => Some(floor::Work::Download),
+            Work::Mail { .. } | Work::Ping | Work::Idle(_) | Work::Growth => None,
+        }
     }
 
     /// One of the cases that it yields.

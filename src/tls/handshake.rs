@@ -16,6 +16,10 @@ use crate::facts::ServerSignature;
 /// What a handshake reads at once: a client's second flight is smaller unless it shows a certificate.
 const READ_SIZE: usize = 2048;
 
+/// What may wait for the rest of a handshake message, in octets on the wire: the longest that `rustls` takes, 64 KiB,
+/// and as much again for how it is cut into records. A client could cut it into single octets, each a record.
+const WIRE_LIMIT: usize = 128 * 1024;
+
 /// A handshake that is over.
 pub(super) struct Shaken {
     pub(super) connection: UnbufferedServerConnection,
@@ -62,6 +66,9 @@ where
         signature = signed.or(signature);
         match step {
             Ok(Step::Done) => break,
+            Ok(Step::Wait) if shaking.wire.len() >= WIRE_LIMIT => {
+                return Err(Error::General("a handshake message in too many records".into()).into());
+            }
             Ok(Step::Wait) => {
                 stream.write_all_buf(&mut shaking.unsent).await?;
                 shaking.wire.reserve(READ_SIZE);
@@ -182,3 +189,6 @@ fn append(out: &mut BytesMut, mut encode: impl FnMut(&mut [u8]) -> Result<usize,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

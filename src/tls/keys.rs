@@ -2,10 +2,7 @@
 
 use rustls::crypto::cipher::{AeadKey, Iv, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::{ConnectionTrafficSecrets, ContentType, Error, ProtocolVersion, SupportedCipherSuite};
-
-/// After this many records a handshake has long been over: tickets, or the Finished of TLS 1.2, are all that a server
-/// sends before its first octet of data.
-const SENT_BEFORE_DATA: u64 = 16;
+use zeroize::Zeroize;
 
 fn parts(secrets: ConnectionTrafficSecrets) -> Result<(AeadKey, Iv), Error> {
     use ConnectionTrafficSecrets::{Aes128Gcm, Aes256Gcm, Chacha20Poly1305};
@@ -34,7 +31,8 @@ pub(super) fn decrypter(
 /// What seals records for the client, of which `sent` have gone out already.
 ///
 /// AWS-LC's sealing keys take the first nonce that they see for that of record 0, and refuse one that seems to go back
-/// from there (RFC 8446 §5.3). So a key that begins in the middle is led there by records that nobody ever sees.
+/// from there (RFC 8446 §5.3). So a key that begins in the middle is shown record 0 once more. Its nonce has been used
+/// by then: what comes of it is wiped here and now, for two records under one nonce give the key's secrets away.
 pub(super) fn encrypter(
     suite: SupportedCipherSuite,
     secrets: ConnectionTrafficSecrets,
@@ -48,16 +46,13 @@ pub(super) fn encrypter(
             suite.aead_alg.encrypter(key, fixed, explicit)
         }
     };
-    if sent > SENT_BEFORE_DATA {
-        return Err(Error::General("too many records before the first data".into()));
-    }
-    for seq in 0..sent {
+    if sent > 0 {
         let nothing = OutboundPlainMessage {
             typ: ContentType::ApplicationData,
             version: ProtocolVersion::TLSv1_2,
             payload: OutboundChunks::new_empty(),
         };
-        drop(encrypter.encrypt(nothing, seq)?);
+        encrypter.encrypt(nothing, 0)?.encode().zeroize();
     }
     Ok(encrypter)
 }
@@ -66,3 +61,6 @@ pub(super) fn encrypter(
 fn split(iv: &Iv, fixed: usize) -> Result<(&[u8], &[u8]), Error> {
     iv.as_ref().split_at_checked(fixed).ok_or_else(|| Error::General("a nonce shorter than its fixed part".into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ mod forge;
 mod handshake;
 mod key_schedule;
 mod keys;
+#[cfg(test)]
+mod pair;
 mod policy;
 mod records;
 mod refusal;

@@ -32,6 +32,9 @@ const EMPTY_RECORDS_IN_A_ROW: u8 = 32;
 const WARNINGS: u8 = 4;
 const RENEGOTIATIONS: u8 = 1;
 
+/// RFC 8446 §5.1, RFC 5246 §6.2.1: what a record says after the handshake in either version.
+const RECORD_VERSION: u16 = 0x0303;
+
 /// RFC 8446 §4.6.3: message type 24, one octet long.
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 const UPDATE_NOT_REQUESTED: u8 = 0;
@@ -45,7 +48,7 @@ const CLIENT_HELLO: u8 = 1;
 pub(super) enum Opened {
     /// Octets of the client's, at least one.
     Data(BytesMut),
-    /// A record that was not for the application; there may be more.
+    /// A record that was not for the application; there may be more. It may have left a [`Records::refusal`].
     Other,
     /// The client's close_notify: nothing that follows counts.
     End,
@@ -70,13 +73,15 @@ pub(super) struct Records {
     received: u64,
     encrypter: Box<dyn MessageEncrypter>,
     sent: u64,
-    kernel: KernelConnection<ServerConnectionData>,
+    suite: SupportedCipherSuite,
+    /// The key schedule, where there is one: TLS 1.2 has its keys for good, and most of what a session holds is saved.
+    schedule: Option<Box<KernelConnection<ServerConnectionData>>>,
     /// A KeyUpdate that came in pieces.
     message: [u8; KEY_UPDATE.len() + 1],
     message_len: u8,
     /// The client asked for new keys of ours (RFC 8446 §4.6.3): before the next data.
     update_owed: bool,
-    /// The client's attempt at a renegotiation gets a warning: before the next data.
+    /// The client's attempt at a renegotiation gets a warning.
     refusal_owed: bool,
     key_updates: u8,
     empty_records: u8,
@@ -98,7 +103,8 @@ impl Records {
             received,
             encrypter: keys::encrypter(suite, ours, sent)?,
             sent,
-            kernel,
+            suite,
+            schedule: suite.tls13().map(|_| Box::new(kernel)),
             message: [0; 5],
             message_len: 0,
             update_owed: false,
@@ -111,7 +117,7 @@ impl Records {
     }
 
     fn is_tls13(&self) -> bool {
-        self.kernel.protocol_version() == ProtocolVersion::TLSv1_3
+        self.schedule.is_some()
     }
 
     /// Opens the record that `wire` begins with, in place, and takes it away.
@@ -122,8 +128,18 @@ impl Records {
             return Err(Broken::Ours(Alert::RecordOverflow));
         }
         // RFC 8446 §5.2: every protected record has this type on the outside, and after the handshake all are protected.
-        if self.is_tls13() && header.content_type != ContentType::ApplicationData {
+        // RFC 5246 §6.2.1: nobody changes ciphers any more (§7.1), and no other type is known.
+        let expected = match header.content_type {
+            ContentType::ApplicationData => true,
+            ContentType::Alert | ContentType::Handshake => !self.is_tls13(),
+            _ => false,
+        };
+        if !expected {
             return Err(Broken::Ours(Alert::UnexpectedMessage));
+        }
+        // RFC 8446 §5.2, RFC 5246 §6.2.3.3: it is among what is authenticated, and the algorithms take it for granted.
+        if header.version != RECORD_VERSION {
+            return Err(Broken::Ours(Alert::ProtocolVersion));
         }
         if wire.len() < HEADER + header.length {
             return Ok(Opened::Partial);
@@ -168,7 +184,10 @@ impl Records {
     }
 
     fn alert(&mut self, payload: &[u8]) -> Result<Opened, Broken> {
-        // RFC 8446 §5.1: a record is one alert, whole.
+        // RFC 8446 §5.4: a record of nothing is for data alone. §5.1: a record is one alert, whole.
+        if payload.is_empty() {
+            return Err(Broken::Ours(Alert::UnexpectedMessage));
+        }
         let [level, description] = *payload else { return Err(Broken::Ours(Alert::DecodeError)) };
         if level != Level::Warning as u8 && level != Level::Fatal as u8 {
             return Err(Broken::Ours(Alert::IllegalParameter));
@@ -188,7 +207,7 @@ impl Records {
     /// RFC 8446 §4.6.3. No other message may come from a client that was not asked for a certificate anew.
     fn key_update(&mut self, payload: &[u8]) -> Result<Opened, Broken> {
         if payload.is_empty() {
-            return Err(Broken::Ours(Alert::UnexpectedMessage)); // RFC 8446 §5.1
+            return Err(Broken::Ours(Alert::UnexpectedMessage)); // RFC 8446 §5.4
         }
         let have = usize::from(self.message_len);
         let Some(room) = self.message.get_mut(have..).filter(|room| payload.len() <= room.len()) else {
@@ -201,7 +220,9 @@ impl Records {
         let have = have + payload.len();
         let (kind, request) = (self.message.get(..have.min(KEY_UPDATE.len())), self.message.last());
         if kind.is_none_or(|kind| !KEY_UPDATE.starts_with(kind)) {
-            return Err(Broken::Ours(Alert::UnexpectedMessage));
+            // RFC 8446 §6.2: a length that cannot be, or a message that must not be.
+            let known = self.message.first() == KEY_UPDATE.first();
+            return Err(Broken::Ours(if known { Alert::DecodeError } else { Alert::UnexpectedMessage }));
         }
         if have < self.message.len() {
             self.message_len = u8::try_from(have).unwrap_or(0);
@@ -215,8 +236,9 @@ impl Records {
         self.message_len = 0;
         count(&mut self.key_updates, KEY_UPDATES_IN_A_ROW)?;
         let internal = |_| Broken::Ours(Alert::InternalError);
-        let (received, theirs) = self.kernel.update_rx_secret().map_err(internal)?;
-        self.decrypter = keys::decrypter(self.suite(), theirs).map_err(internal)?;
+        let schedule = self.schedule.as_mut().ok_or(Broken::Ours(Alert::InternalError))?;
+        let (received, theirs) = schedule.update_rx_secret().map_err(internal)?;
+        self.decrypter = keys::decrypter(self.suite, theirs).map_err(internal)?;
         self.received = received;
         Ok(Opened::Other)
     }
@@ -231,19 +253,22 @@ impl Records {
         Ok(Opened::Other)
     }
 
-    fn suite(&self) -> SupportedCipherSuite {
-        self.kernel.negotiated_cipher_suite()
-    }
-
     /// Seals all of `data` into as few records as can be, and gives each to `send`.
     ///
     /// # Errors
-    /// The key has protected as much as it may, and TLS 1.2 has no other.
+    /// The key has protected as much as it may, and TLS 1.2 has no other: then nothing was sealed.
     pub(super) fn seal(&mut self, data: &[&[u8]], mut send: impl FnMut(Bytes)) -> Result<(), Error> {
-        self.settle(&mut send)?;
         let mut rest = OutboundChunks::new(data);
+        let records = rest.len().div_ceil(FRAGMENT_LIMIT) as u64;
+        if !self.is_tls13() && self.limit().saturating_sub(self.sent) < records {
+            return Err(Error::EncryptError);
+        }
+        if std::mem::take(&mut self.update_owed) {
+            self.update_keys(&mut send)?;
+        }
         while !rest.is_empty() {
-            if self.sent >= self.limit() {
+            // The last record under a key is the one that says so.
+            if self.is_tls13() && self.sent >= self.limit() - 1 {
                 self.update_keys(&mut send)?;
             }
             let (fragment, behind) = rest.split_at(FRAGMENT_LIMIT);
@@ -253,20 +278,20 @@ impl Records {
         Ok(())
     }
 
-    /// What is owed to the client outside its own data.
-    fn settle(&mut self, send: &mut impl FnMut(Bytes)) -> Result<(), Error> {
-        if std::mem::take(&mut self.update_owed) {
-            self.update_keys(send)?;
+    /// The answer to a renegotiation that the client tried, if there is one to give now.
+    ///
+    /// # Errors
+    /// As [`Records::seal`].
+    pub(super) fn refusal(&mut self) -> Result<Option<Bytes>, Error> {
+        if !std::mem::take(&mut self.refusal_owed) {
+            return Ok(None);
         }
-        if std::mem::take(&mut self.refusal_owed) {
-            send(self.protect_alert(Level::Warning, Alert::NoRenegotiation)?);
-        }
-        Ok(())
+        self.protect_alert(Level::Warning, Alert::NoRenegotiation).map(Some)
     }
 
     /// How many records a key may protect (RFC 8446 §5.5).
     fn limit(&self) -> u64 {
-        match self.suite() {
+        match self.suite {
             SupportedCipherSuite::Tls13(suite) => suite.common.confidentiality_limit,
             SupportedCipherSuite::Tls12(suite) => suite.common.confidentiality_limit,
         }
@@ -274,13 +299,10 @@ impl Records {
 
     /// RFC 8446 §4.6.3: the old key's last record says that there is a new one.
     fn update_keys(&mut self, send: &mut impl FnMut(Bytes)) -> Result<(), Error> {
-        if !self.is_tls13() {
-            return Err(Error::EncryptError);
-        }
         let message: [&[u8]; 2] = [&KEY_UPDATE, &[UPDATE_NOT_REQUESTED]];
         send(self.protect(ContentType::Handshake, OutboundChunks::new(&message))?);
-        let (sent, ours) = self.kernel.update_tx_secret()?;
-        self.encrypter = keys::encrypter(self.suite(), ours, sent)?;
+        let (sent, ours) = self.schedule.as_mut().ok_or(Error::EncryptError)?.update_tx_secret()?;
+        self.encrypter = keys::encrypter(self.suite, ours, sent)?;
         self.sent = sent;
         Ok(())
     }
@@ -309,12 +331,17 @@ impl Records {
 
 struct Header {
     content_type: ContentType,
+    version: u16,
     length: usize,
 }
 
 fn header(wire: &[u8]) -> Option<Header> {
-    let [content_type, _, _, high, low] = *wire.first_chunk::<HEADER>()?;
-    Some(Header { content_type: content_type.into(), length: usize::from(u16::from_be_bytes([high, low])) })
+    let [content_type, major, minor, high, low] = *wire.first_chunk::<HEADER>()?;
+    Some(Header {
+        content_type: content_type.into(),
+        version: u16::from_be_bytes([major, minor]),
+        length: usize::from(u16::from_be_bytes([high, low])),
+    })
 }
 
 /// Where the record that begins at `from` says that it ends, once its header is there.
@@ -329,3 +356,6 @@ fn count(counter: &mut u8, most: u8) -> Result<(), Broken> {
     *counter += 1;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

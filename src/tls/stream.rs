@@ -44,6 +44,8 @@ struct Inner<S> {
     unsent: VecDeque<Bytes>,
     /// The socket did not take all of them.
     stalled: bool,
+    /// It was a read that noticed, so it is reads that are woken to go on.
+    aside: bool,
     output: Output,
 }
 
@@ -75,6 +77,7 @@ impl<S> Stream<S> {
             input: Input::Open,
             unsent,
             stalled: false,
+            aside: false,
             output: Output::Open,
         }))
     }
@@ -105,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
             }
             match self.records.open(&mut self.wire) {
                 Ok(Opened::Data(data)) => return Poll::Ready(Ok(data)),
-                Ok(Opened::Other) => {}
+                Ok(Opened::Other) => self.answer(cx),
                 Ok(Opened::End) => self.end(Input::Ended),
                 Err(broken) => self.give_up(broken, cx),
                 Ok(Opened::Partial) => match self.poll_receive(cx) {
@@ -113,7 +116,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => self.end(Input::Broken(error.kind())),
                     Poll::Pending => {
-                        buffers::rest(&mut self.wire);
+                        self.rest();
+                        if self.aside {
+                            self.send_aside(cx);
+                        }
                         return Poll::Pending;
                     }
                 },
@@ -133,6 +139,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
         Poll::Ready(received)
     }
 
+    /// Nothing more comes for now: keep no more memory than the octets that wait for the rest of their record. They may
+    /// be the end of a much larger buffer, which its capacity would not tell.
+    fn rest(&mut self) {
+        let kept = BytesMut::from(&self.wire[..]);
+        buffers::give_back(std::mem::replace(&mut self.wire, kept));
+    }
+
+    /// A client that tried to renegotiate waits for an answer, and there may be no data for it for long.
+    fn answer(&mut self, cx: &mut Context<'_>) {
+        if self.output == Output::Ended {
+            return;
+        }
+        if let Ok(Some(refusal)) = self.records.refusal() {
+            self.unsent.push_back(refusal);
+            self.send_aside(cx);
+        }
+    }
+
+    /// Sends what can be sent from within a read. A stalled writer waits to be woken for the same socket, and a second
+    /// one to wait would take its place: then it is the writer's to send.
+    fn send_aside(&mut self, cx: &mut Context<'_>) {
+        if !self.stalled || self.aside {
+            self.aside = self.poll_send(cx).is_pending(); // an error is for who writes next
+        }
+    }
+
     fn end(&mut self, how: Input) {
         self.input = how;
         buffers::give_back(std::mem::take(&mut self.wire)); // what follows does not count (RFC 8446 §6.1)
@@ -143,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
         self.end(Input::Broken(io::ErrorKind::InvalidData));
         if let (Broken::Ours(alert), Output::Open) = (broken, self.output) {
             self.finish(|records| records.fatal(alert));
-            let _ = self.poll_send(cx); // if it can be sent at all, it can be sent now
+            self.send_aside(cx);
         }
         self.output = Output::Ended;
     }
@@ -156,6 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
 
     /// Ready when the socket has taken all records.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.aside = false;
         while !self.unsent.is_empty() {
             self.stalled = true;
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -164,8 +197,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
                 *slice = IoSlice::new(record);
                 used += 1;
             }
-            let filled = slices.get(..used).unwrap_or_default();
-            let mut n = match ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, filled))? {
+            let stream = Pin::new(&mut self.stream);
+            let written = match slices.get(..used).unwrap_or_default() {
+                [only] => stream.poll_write(cx, only), // a plain send is cheaper
+                several => stream.poll_write_vectored(cx, several),
+            };
+            let mut n = match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => n,
             };
@@ -205,6 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
         if sealed.is_err() {
             // The key is worn out, and there is no other (RFC 5246): say goodbye while that can be said.
             self.finish(Records::close_notify);
+            let _ = self.poll_send(cx); // the rest with the shutdown
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if let Poll::Ready(sent) = self.poll_send(cx) {
@@ -238,7 +276,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         let mut opened = ready!(self.0.poll_opened(cx))?;
         let length = opened.len().min(buf.remaining());
         buf.put_slice(&opened.split_to(length));
-        self.0.opened = opened;
+        if !opened.is_empty() {
+            self.0.opened = opened;
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -272,3 +312,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         Pin::new(&mut self.0.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
