@@ -2,9 +2,12 @@
 
 use sealgate::protocol::smtp::body::{Found, Scanner};
 
+/// A line of most mail: base64 (RFC 2045 §6.8).
+pub const LINE: &[u8] = b"TWFuIGlzIGRpc3Rpbmd1aXNoZWQsIG5vdCBvbmx5IGJ5IGhpcyByZWFzb24sIGJ1dCBieSB0aGlz\r\n";
+
 /// Kinds of content by one line of it.
 pub const LINES: &[(&str, &[u8])] = &[
-    ("lines of 76 octets", b"TWFuIGlzIGRpc3Rpbmd1aXNoZWQsIG5vdCBvbmx5IGJ5IGhpcyByZWFzb24sIGJ1dCBieSB0aGlz\r\n"),
+    ("lines of 76 octets", LINE),
     ("lines of 998 octets", &{
         let mut line = [b'a'; 1000];
         line[998] = b'\r';

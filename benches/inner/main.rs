@@ -39,9 +39,10 @@ fn scanner(criterion: &mut Criterion) {
 fn dialogue(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("dialogue");
     let talks = [
-        ("smtp, one mail of 10 KiB", session::mails(1, 10 * 1024)),
-        ("smtp, 50 mails of 10 KiB", session::mails(50, 10 * 1024)),
-        ("smtp, one mail of 1 MiB", session::mails(1, 1024 * 1024)),
+        ("smtp, one mail of 10 KiB", session::mails(1, 10 * 1024, content::LINE)),
+        ("smtp, 50 mails of 10 KiB", session::mails(50, 10 * 1024, content::LINE)),
+        ("smtp, one mail of 1 MiB", session::mails(1, 1024 * 1024, content::LINE)),
+        ("smtp, one mail of 1 MiB, bare LFs alone", session::mails(1, 1024 * 1024, b"\n")),
         ("imap, up to the login", session::login()),
     ];
     for (name, talk) in &talks {

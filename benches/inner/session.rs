@@ -75,14 +75,14 @@ pub struct Running<'a> {
     talk: &'a Talk,
 }
 
-/// A session on 465 that hands in so many mails of so many octets.
-pub fn mails(mails: usize, octets: usize) -> Talk {
+/// A session on 465 that hands in so many mails of so many octets in such lines.
+pub fn mails(mails: usize, octets: usize, line: &[u8]) -> Talk {
     let mut said = vec![
         (Backend, b"220 mail.example.com ESMTP\r\n".to_vec()),
         (Client, b"EHLO client.example.org\r\n".to_vec()),
         (Backend, EHLO_REPLY.to_vec()),
     ];
-    let mut content = content::repeated(content::LINES.first().expect("there are kinds of lines").1, octets);
+    let mut content = content::repeated(line, octets);
     content.extend_from_slice(b"\r\n.\r\n");
     for _ in 0..mails {
         for (command, reply) in [
@@ -106,7 +106,10 @@ pub fn login() -> Talk {
     let said: &[(Side, &[u8])] = &[
         (Backend, b"* OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN] ready.\r\n"),
         (Client, b"a1 CAPABILITY\r\n"),
-        (Backend, b"* CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN\r\na1 OK done.\r\n"),
+        (
+            Backend,
+            b"* CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN\r\na1 OK done.\r\n",
+        ),
         (Client, b"a2 LOGIN alice@example.com secret\r\n"),
         (Backend, b"a2 OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE SORT THREAD=REFERENCES UIDPLUS] Logged in\r\n"),
     ];
