@@ -50,6 +50,12 @@ pub struct Mend {
     pub insert: &'static [u8],
 }
 
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Scanner {
     /// A scanner at the beginning of content, which counts as the beginning of a line (RFC 5321 §4.1.1.4).
     pub fn new() -> Self {
