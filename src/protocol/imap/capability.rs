@@ -6,32 +6,32 @@ use super::response::{Kind, Response};
 
 /// Whether a capability is kept from the client, any case.
 fn is_hidden(capability: &[u8]) -> bool {
-    let upper = capability.to_ascii_uppercase();
-    match upper.as_slice() {
-        // The session is in TLS already, and the backend's view of the connection is not the client's.
-        b"STARTTLS" | b"LOGINDISABLED" => true,
+    let begins = |text: &[u8]| capability.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
+    let ends = |text: &[u8]| capability.last_chunk::<5>().is_some_and(|end| end.eq_ignore_ascii_case(text));
+    // The session is in TLS already, and the backend's view of the connection is not the client's.
+    capability.eq_ignore_ascii_case(b"STARTTLS")
+        || capability.eq_ignore_ascii_case(b"LOGINDISABLED")
         // RFC 5802 §6: a binding to the client's TLS channel, which ends here.
-        other => other.starts_with(b"AUTH=") && other.ends_with(b"-PLUS"),
-    }
+        || (begins(b"AUTH=") && ends(b"-PLUS"))
 }
 
 /// The response as the client may see it; None when that is as it came. Every octet outside hidden capabilities stays.
 pub(super) fn rewritten(line: &[u8], response: &Response<'_>) -> Option<Vec<u8>> {
     let list = list(line, response)?;
-    let mut kept = line.get(..list.start)?.to_vec();
-    let mut changed = false;
-    for (place, capability) in line.get(list.clone())?.split(|octet| *octet == b' ').enumerate() {
-        if is_hidden(capability) {
-            changed = true;
-        } else {
-            if place > 0 {
-                kept.push(b' ');
-            }
-            kept.extend_from_slice(capability);
+    let capabilities = || line.get(list.clone()).unwrap_or_default().split(|octet| *octet == b' ');
+    if !capabilities().any(is_hidden) {
+        return None;
+    }
+    let mut kept = Vec::with_capacity(line.len());
+    kept.extend_from_slice(line.get(..list.start)?);
+    for (place, capability) in capabilities().enumerate().filter(|(_, capability)| !is_hidden(capability)) {
+        if place > 0 {
+            kept.push(b' ');
         }
+        kept.extend_from_slice(capability);
     }
     kept.extend_from_slice(line.get(list.end..)?);
-    changed.then_some(kept)
+    Some(kept)
 }
 
 /// Where the capability list stands: in `* CAPABILITY …`, or in the response code of a status response (RFC 9051 §7.1, §7.2.2).

@@ -43,10 +43,14 @@ pub fn filter(line: &str, auth: Auth) -> Option<String> {
     }
     let end = line.find([' ', '=']).unwrap_or(line.len());
     let (keyword, parameters) = line.split_at(end);
-    if keyword.eq_ignore_ascii_case("AUTH") {
+    if is_auth(keyword) {
         return (auth == Auth::Shown).then(|| mechanisms(keyword, parameters)).flatten();
     }
     ALLOWED.iter().any(|allowed| keyword.eq_ignore_ascii_case(allowed)).then(|| line.to_owned())
+}
+
+fn is_auth(keyword: &str) -> bool {
+    keyword.eq_ignore_ascii_case("AUTH")
 }
 
 /// AUTH without the mechanisms that bind to the TLS channel (RFC 5802 §6): the channel ends here, so they could only fail.
@@ -75,7 +79,7 @@ pub struct Filtered {
 pub fn filter_reply(whole: &[u8], auth: Auth) -> Filtered {
     let mut texts = reply::lines(whole);
     let greeting = texts.next().unwrap_or_default();
-    let lines: Vec<String> = texts.filter_map(|text| filter(std::str::from_utf8(text).ok()?, auth)).collect();
+    let mut lines: Vec<String> = texts.filter_map(|text| filter(std::str::from_utf8(text).ok()?, auth)).collect();
     let code = whole.get(..3).unwrap_or(b"250");
     let mut filtered = BytesMut::with_capacity(whole.len());
     let texts = std::iter::once(greeting).chain(lines.iter().map(String::as_bytes));
@@ -85,7 +89,7 @@ pub fn filter_reply(whole: &[u8], auth: Auth) -> Filtered {
         filtered.put_slice(text);
         filtered.put_slice(b"\r\n");
     }
-    let lines: Vec<String> = lines.into_iter().filter_map(|line| filter(&line, Auth::Hidden)).collect();
+    lines.retain(|line| !line.split([' ', '=']).next().is_some_and(is_auth));
     let chunking = lines.iter().any(|line| line.eq_ignore_ascii_case("CHUNKING"));
     Filtered { reply: filtered, learned: Learned { lines }, chunking }
 }

@@ -6,7 +6,7 @@
 // The tables of the tests: their first row says what the columns are.
 #![cfg_attr(test, allow(clippy::type_complexity))]
 
-mod body;
+pub mod body;
 mod capabilities;
 mod command;
 mod dialogue;
@@ -15,7 +15,7 @@ mod fixtures;
 mod path;
 mod preamble;
 mod reasons;
-mod received;
+pub mod received;
 mod replies;
 pub mod reply;
 mod sasl;

@@ -57,6 +57,13 @@ enum End {
     Broken(&'static str),
 }
 
+#[test]
+fn a_session_before_its_login_is_small() {
+    // Clients hold many connections open, also some that never log in: the dialogue shall not be what one notices.
+    let size = size_of::<super::dialogue::BeforeLogin>();
+    assert!(size <= 128, "{size} octets");
+}
+
 /// All that came of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
