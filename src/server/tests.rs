@@ -91,7 +91,8 @@ async fn start(service: &str, format: LogFormat, more: &str, head: &str, listen:
     let tls = tls::Server::new(&config.tls, vec![certificate]).unwrap();
     let pages = Pages::default();
     let log = SessionLog::to_writer(format, LogProgram::Sealgate, "mail.example.com", Box::new(pages.clone())).unwrap();
-    let gate = Gate::start(config, tls, log.clone(), Vec::new()).await.unwrap();
+    let workers = Workers::start(2.try_into().unwrap()).unwrap();
+    let gate = Gate::start(config, tls, log.clone(), Vec::new(), workers).await.unwrap();
     Bench { gate, log, pages, silent }
 }
 
@@ -129,9 +130,9 @@ async fn say(client: &mut BufReader<TcpStream>, command: &str) -> String {
 #[tokio::test]
 async fn a_listener_that_is_said_to_be_open_takes_connections() {
     // Somebody else has bound the same address, which does not show until one of the two listens.
-    let other = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let bench = start("smtp", LogFormat::Text, "", "", local_address(&other).unwrap()).await;
-    other.listen(1).unwrap();
+    let other = Bound::new("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let bench = start("smtp", LogFormat::Text, "", "", other.address().unwrap()).await;
+    other.open().unwrap();
     bench.gate.listeners[0].shared.health.until(|state| *state == State::Open).await;
     let early = timeout(Duration::from_millis(100), bench.gate.all_open()).await;
     assert!(early.is_err(), "the backend is there, the socket is not open");
