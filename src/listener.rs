@@ -194,10 +194,7 @@ impl Listener {
         let Ok(arrival) = arrival(stream, peer, door) else { return }; // gone already
         let shared = self.shared.clone();
         if let Ok(place) = self.places.clone().try_acquire_owned() {
-            tokio::spawn(async move {
-                session::run(shared, arrival).await;
-                drop((place, alive));
-            });
+            tokio::spawn(session::run(shared, arrival, (place, alive)));
         } else if let Ok(place) = self.farewells.clone().try_acquire_owned() {
             tokio::spawn(async move {
                 session::turn_away(shared, arrival).await;
@@ -232,17 +229,7 @@ fn next_session() -> SessionId {
         let start = u64::try_from(now.as_micros()).unwrap_or(1);
         let _ = NEXT.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed); // one start wins
     }
-    SessionId::new(&base36(NEXT.fetch_add(1, Ordering::Relaxed)))
-}
-
-fn base36(mut n: u64) -> String {
-    let mut digits = Vec::new();
-    while n > 0 {
-        let digit = u32::try_from(n % 36).unwrap_or(0);
-        digits.push(char::from_digit(digit, 36).unwrap_or('0').to_ascii_uppercase());
-        n /= 36;
-    }
-    digits.iter().rev().collect()
+    SessionId::counted(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(test)]

@@ -125,6 +125,7 @@ impl Gate {
         for (listener, sockets) in config.listeners.iter().zip(bound) {
             let shared = Arc::new(Shared {
                 resolver: resolver.clone().filter(|_| listener.identity == ClientIdentity::Xclient),
+                backend: listener.backend.to_string().into(),
                 listener: listener.clone(),
                 hostname: config.hostname.clone(),
                 deadlines: config.deadlines,

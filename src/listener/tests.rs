@@ -21,13 +21,6 @@ fn session_identifiers_differ() {
 }
 
 #[test]
-fn base36_counts_with_digits_and_capitals() {
-    assert_eq!(base36(35), "Z");
-    assert_eq!(base36(36), "10");
-    assert_eq!(base36(36 * 36 * 36 - 1), "ZZZ");
-}
-
-#[test]
 fn ipv6_and_ipv4_wildcards_stand_side_by_side() {
     let v6 = Bound::new("[::]:0".parse().unwrap(), 2).unwrap();
     let port = v6.address().unwrap().port();

@@ -182,8 +182,9 @@ async fn nobody_who_says_nothing_holds_up_the_end() {
     ] {
         let bench = bench(service, LogFormat::Text, more, "drain = \"1ms\"").await;
         let clients = [bench.connect().await, bench.connect().await];
-        // Both are there once the sessions hold their part of what is shared: the gate, the backend's watch, the listener.
-        while Arc::strong_count(&bench.gate.listeners[0].shared) < 4 + 2 {
+        // Both are there once each session and its notes hold what is shared, beside the gate, the backend's watch, the
+        // listener and its opening.
+        while Arc::strong_count(&bench.gate.listeners[0].shared) < 4 + 2 * 2 {
             tokio::task::yield_now().await;
         }
         let (log, took) = bench.end().await;
@@ -262,9 +263,12 @@ async fn a_session_is_small() {
     let address = listener.local_addr().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     let arrival = Arrival { stream, peer: address, local: address, listener: address, session: SessionId::new("TEST") };
-    let size = size_of_val(&session::run(bench.gate.listeners[0].shared.clone(), arrival));
+    let session = session::run(bench.gate.listeners[0].shared.clone(), arrival, ());
+    let size = size_of_val(&session);
     println!("a session's future: {size} octets");
-    assert!(size <= 4096, "{size} octets");
+    // This is what a session holds while it idles, with the memory of sockets, TLS and a record of some 400 octets: there
+    // are thousands of them. What is done with before the relay begins belongs into `begin`, which is boxed.
+    assert!(size <= 1600, "{size} octets");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A record as keys and values, in the order that all formats share.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::ser::{Serialize, Serializer};
 
@@ -15,6 +16,8 @@ const LIST_LIMIT: usize = 64;
 pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
     Number(u64),
+    Address(SocketAddr),
+    Ip(IpAddr),
     Flag(bool),
     List(Vec<Cow<'a, str>>),
 }
@@ -23,6 +26,8 @@ impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
+            Self::Address(address) => serializer.collect_str(address),
+            Self::Ip(ip) => serializer.collect_str(ip),
             Self::Number(number) => serializer.serialize_u64(*number),
             Self::Flag(flag) => serializer.serialize_bool(*flag),
             Self::List(list) => serializer.collect_seq(list),
@@ -39,11 +44,11 @@ pub(super) fn of<'a>(stage: Stage, record: &'a Record) -> Fields<'a> {
     let ended = stage == Stage::Ended;
     list.text("event", if ended { "ended" } else { "secured" });
     list.text("session", record.session.as_str());
-    list.put("listener", Value::Text(record.listener.to_string().into()));
+    list.put("listener", Value::Address(record.listener));
     list.text("service", record.service);
-    list.put("client", Value::Text(record.client.ip().to_string().into()));
+    list.put("client", Value::Ip(record.client.ip()));
     list.put("client_port", Value::Number(record.client.port().into()));
-    list.put("local", Value::Text(record.local.to_string().into()));
+    list.put("local", Value::Address(record.local));
     list.tls(record);
     list.maybe("helo", record.helo.as_deref());
     list.maybe("user", record.user.as_deref());

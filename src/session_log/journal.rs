@@ -61,6 +61,8 @@ pub(super) fn datagram(line: &Line, priority: u8, pid: u32, fields: &[(&'static 
         let value = match value {
             Value::Text(text) => text.to_string(),
             Value::Number(number) => number.to_string(),
+            Value::Address(address) => address.to_string(),
+            Value::Ip(ip) => ip.to_string(),
             Value::Flag(flag) => text::flag(*flag).to_owned(),
             Value::List(list) => list.join(","),
         };
