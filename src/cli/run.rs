@@ -29,6 +29,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let tls = tls_server(&config)?;
     let log = SessionLog::open(&config.log, &config.hostname)?;
     log.init_tracing()?;
+    // Both forms stay until they have been measured side by side.
     let shared = std::env::var("SEALGATE_RUNTIME").is_ok_and(|form| form == "shared");
     let runtime = if shared {
         tokio::runtime::Builder::new_multi_thread().worker_threads(config.workers.get()).enable_all().build()

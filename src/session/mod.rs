@@ -91,7 +91,6 @@ pub struct Arrival {
 pub fn run(shared: Arc<Shared>, arrival: Arrival, place: impl Send) -> impl Future<Output = ()> + Send {
     let begin = Box::pin(begin(shared, arrival));
     async move {
-        let _place = place;
         let (mut notes, begun) = begin.await;
         let Begun { start, failure, permit } = match begun {
             Ok(begun) => begun,
@@ -106,6 +105,7 @@ pub fn run(shared: Arc<Shared>, arrival: Arrival, place: impl Send) -> impl Futu
         }
         drop(permit); // whoever reads the record may take the place
         notes.end(failure.unwrap_or(end.reason));
+        drop(place);
     }
 }
 

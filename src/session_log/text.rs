@@ -21,6 +21,7 @@ pub(super) fn append(fields: &[(&'static str, Value<'_>)], line: &mut String) {
         line.push('=');
         // Writing to a String cannot fail.
         match value {
+            Value::Word(word) => line.push_str(word),
             Value::Text(text) => quote(text, line),
             Value::Number(number) => _ = write!(line, "{number}"),
             Value::Address(address) => _ = write!(line, "{address}"),
