@@ -270,12 +270,14 @@ impl Opening {
             doors = self.listen() => doors,
             () = closing.told() => return,
         };
+        let Self { bound, listener, open, workers, .. } = self;
         let mut loops = JoinSet::new();
-        for (door, worker) in doors.into_iter().zip(&self.workers) {
-            loops.spawn_on(self.listener.clone().serve(door, closing.clone(), alive.clone()), worker);
+        for (door, worker) in doors.into_iter().zip(&workers) {
+            loops.spawn_on(listener.clone().serve(door, closing.clone(), alive.clone()), worker);
         }
-        self.open.add_permits(1);
-        drop(alive); // the gate waits for those of the loops and their sessions
+        open.add_permits(1);
+        // From here on everything is the loops': a port is closed when they end, and the gate waits for their sessions.
+        drop((bound, listener, alive));
         while let Some(ended) = loops.join_next().await {
             if let Err(error) = ended
                 && let Ok(panic) = error.try_into_panic()
