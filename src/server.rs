@@ -278,13 +278,7 @@ impl Opening {
         open.add_permits(1);
         // From here on everything is the loops': a port is closed when they end, and the gate waits for their sessions.
         drop((bound, listener, alive));
-        while let Some(ended) = loops.join_next().await {
-            if let Err(error) = ended
-                && let Ok(panic) = error.try_into_panic()
-            {
-                std::panic::resume_unwind(panic); // `Gate::broken` is to hear of it
-            }
-        }
+        until_all_end(loops).await;
     }
 
     async fn listen(&self) -> Vec<Door> {
@@ -311,6 +305,17 @@ impl Opening {
             Door::new(socket)
         });
         doors.collect()
+    }
+}
+
+/// Passes on a panic of one of them, as if it were the caller's own: [`Gate::broken`] is to hear of it.
+async fn until_all_end(mut loops: JoinSet<()>) {
+    while let Some(ended) = loops.join_next().await {
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
     }
 }
 

@@ -283,3 +283,13 @@ async fn a_panic_outside_of_sessions_does_not_go_unnoticed() {
     timeout(Duration::from_secs(30), bench.gate.broken()).await.unwrap();
     bench.end().await;
 }
+
+#[tokio::test]
+async fn a_panic_in_an_accept_loop_is_passed_on() {
+    let workers = Workers::start(1.try_into().unwrap()).unwrap();
+    let mut loops = JoinSet::new();
+    loops.spawn_on(async { panic!("in an accept loop") }, &workers.handles()[0]);
+    loops.spawn(pending());
+    assert!(tokio::spawn(until_all_end(loops)).await.unwrap_err().is_panic());
+    workers.end().await;
+}
