@@ -62,6 +62,23 @@ impl SessionId {
         Self(id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '?' }).collect::<String>().into())
     }
 
+    /// A number with the digits 0 to 9 and A to Z, without leading zeros.
+    pub fn counted(mut n: u64) -> Self {
+        let mut digits = [b'0'; 13]; // 36 to the power of 13 is more than 64 bits hold
+        let mut len = 0;
+        for digit in digits.iter_mut().rev() {
+            let value = u8::try_from(n % 36).unwrap_or(0);
+            *digit = if value < 10 { b'0' + value } else { b'A' + (value - 10) };
+            len += 1;
+            n /= 36;
+            if n == 0 {
+                break;
+            }
+        }
+        let digits = digits.get(digits.len() - len..).unwrap_or_default();
+        Self(std::str::from_utf8(digits).unwrap_or_default().into())
+    }
+
     /// The identifier.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -322,5 +339,17 @@ pub fn address_literal(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(v4) => format!("[{v4}]"),
         IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_counted_with_digits_and_capitals() {
+        for (n, id) in [(0, "0"), (35, "Z"), (36, "10"), (36 * 36 * 36 - 1, "ZZZ"), (u64::MAX, "3W5E11264SGSF")] {
+            assert_eq!(SessionId::counted(n).as_str(), id);
+        }
     }
 }

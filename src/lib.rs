@@ -19,6 +19,7 @@ pub mod server;
 pub mod listener;
 pub mod permits;
 pub mod session;
+pub mod workers;
 
 pub mod backend;
 pub mod buffers;

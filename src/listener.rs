@@ -1,13 +1,16 @@
 //! Accept and permits, nothing else. The handshake never runs here: one slow client must not hold up the next.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, sleep};
 
 use crate::facts::{SessionId, canonical};
 use crate::session::{self, Arrival, Shared};
@@ -22,34 +25,113 @@ const TURNED_AWAY_AT_ONCE: usize = 64;
 /// When accepting fails for want of descriptors or memory, others need a moment to free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// While connections come in, each worker has a timer that is due within this time: tokio interrupts its own waiting by a
+/// system call for every timer that is due before all others, and a session's are due much later than this.
+const BEAT: Duration = Duration::from_secs(1);
+
 /// Dead peers are found by keepalive: an IMAP session in IDLE is silent for half an hour by design (RFC 2177).
 const KEEPALIVE: Duration = Duration::from_secs(300);
 
-/// Binds a TCP socket without listening yet: a port that is taken shows at the start, and a port whose backend
-/// was not tested refuses connections.
-///
-/// # Errors
-/// Those of the operating system.
-pub fn bind(address: SocketAddr) -> std::io::Result<Socket> {
+/// The sockets of one address, bound and not listening yet: a port that is taken shows at the start, and a port whose
+/// backend was not tested refuses connections.
+#[derive(Debug)]
+pub struct Bound {
+    first: Socket,
+    /// More of the same address, so that every worker has a queue of its own and the kernel shares out the connections.
+    further: Vec<Socket>,
+}
+
+impl Bound {
+    /// Binds `sockets` sockets, at least one.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn new(address: SocketAddr, sockets: usize) -> std::io::Result<Self> {
+        let first = socket(address)?;
+        first.bind(&address.into())?;
+        let address = first.local_addr()?; // with a port, where the system was to choose it
+        let further = (1..sockets).map(|_| {
+            let socket = socket(address.as_socket().ok_or(ErrorKind::AddrNotAvailable)?)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&address)?;
+            Ok(socket)
+        });
+        let further = further.collect::<std::io::Result<_>>()?;
+        Ok(Self { first, further })
+    }
+
+    /// A socket that somebody else has bound for us, and may have opened: all workers share its one queue.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn inherited(first: Socket, sockets: usize) -> std::io::Result<Self> {
+        let further = (1..sockets).map(|_| first.try_clone()).collect::<std::io::Result<_>>()?;
+        Ok(Self { first, further })
+    }
+
+    /// The address of all of them.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.first.local_addr().ok()?.as_socket()
+    }
+
+    /// Lets clients connect. Gives as many sockets as were bound.
+    ///
+    /// # Errors
+    /// Those of the operating system: somebody else may have bound the same address and was faster.
+    pub fn open(&self) -> std::io::Result<Vec<Socket>> {
+        // The first one listens alone, without SO_REUSEPORT. The kernel would let another gate of the same user listen
+        // beside it and give it half of the clients; so that one hears that the address is in use, as everybody does.
+        listen(&self.first)?;
+        if !self.further.is_empty() {
+            self.first.set_reuse_port(true)?;
+        }
+        for socket in &self.further {
+            listen(socket)?;
+        }
+        std::iter::once(&self.first).chain(&self.further).map(Socket::try_clone).collect()
+    }
+}
+
+fn socket(address: SocketAddr) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?; // a restart must not wait for TIME_WAIT
     if address.is_ipv6() {
         socket.set_only_v6(true)?; // `0.0.0.0` and `[::]` side by side
     }
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// Lets clients connect.
-///
-/// # Errors
-/// Those of the operating system: somebody else may have bound the same address and was faster.
-pub fn open(socket: &Socket) -> std::io::Result<(TcpListener, SocketAddr)> {
-    socket.listen(BACKLOG)?;
-    let socket = TcpListener::from_std(socket.try_clone()?.into())?;
-    let address = socket.local_addr()?;
-    Ok((socket, address))
+/// Connections inherit what is set here once (tcp(7)), instead of by three system calls each.
+fn listen(socket: &Socket) -> std::io::Result<()> {
+    socket.set_tcp_nodelay(true)?; // replies are small, and the client waits for each
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    socket.listen(BACKLOG)
+}
+
+/// An open socket as its worker's runtime knows it. To be made in that runtime.
+#[derive(Debug)]
+pub struct Door {
+    socket: TcpListener,
+    /// What it listens on.
+    address: SocketAddr,
+    /// Our address in every connection, where it is always the same.
+    local: Option<SocketAddr>,
+}
+
+impl Door {
+    /// Hands a socket to the current runtime.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn new(socket: Socket) -> std::io::Result<Self> {
+        // A transparent socket (ip(7)) takes connections to any address, whatever it is bound to.
+        let transparent = socket.ip_transparent_v4().or_else(|_| socket.ip_transparent_v6()).unwrap_or(true);
+        let socket = TcpListener::from_std(socket.into())?;
+        let address = socket.local_addr()?;
+        let local = (!address.ip().is_unspecified() && !transparent).then(|| canonical(address));
+        Ok(Self { socket, address, local })
+    }
 }
 
 /// The sockets of one listener and all that its sessions share.
@@ -70,19 +152,31 @@ impl Listener {
         }
     }
 
-    /// Accepts until `closing` is told. Every session holds a clone of `alive`.
-    pub async fn serve(&self, socket: TcpListener, listener: SocketAddr, mut closing: Stop, alive: mpsc::Sender<()>) {
+    /// Accepts until `closing` is told; sessions run where this does. Every session holds a clone of `alive`.
+    pub async fn serve(self: Arc<Self>, door: Door, mut closing: Stop, alive: mpsc::Sender<()>) {
+        let listener = door.address;
         let mut out_of_resources = false;
+        let mut closing = pin!(closing.told());
+        let mut beat = pin!(sleep(BEAT));
+        let mut beats = false;
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = closing.told() => return,
-                accepted = socket.accept() => accepted,
+                () = closing.as_mut() => return,
+                accepted = door.socket.accept() => accepted,
+                () = beat.as_mut(), if beats => {
+                    beats = false;
+                    continue;
+                }
             };
             match accepted {
                 Ok((stream, peer)) => {
                     out_of_resources = false;
-                    self.admit(stream, peer, listener, alive.clone());
+                    if !beats {
+                        beats = true;
+                        beat.as_mut().reset(Instant::now() + BEAT);
+                    }
+                    self.admit(stream, peer, &door, alive.clone());
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
@@ -90,20 +184,17 @@ impl Listener {
                         tracing::error!(%listener, "cannot accept connections: {error}; going on as soon as there is room");
                     }
                     out_of_resources = true;
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, listener: SocketAddr, alive: mpsc::Sender<()>) {
-        let Ok(arrival) = prepare(stream, peer, listener) else { return }; // gone already
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, door: &Door, alive: mpsc::Sender<()>) {
+        let Ok(arrival) = arrival(stream, peer, door) else { return }; // gone already
         let shared = self.shared.clone();
         if let Ok(place) = self.places.clone().try_acquire_owned() {
-            tokio::spawn(async move {
-                session::run(shared, arrival).await;
-                drop((place, alive));
-            });
+            tokio::spawn(session::run(shared, arrival, (place, alive)));
         } else if let Ok(place) = self.farewells.clone().try_acquire_owned() {
             tokio::spawn(async move {
                 session::turn_away(shared, arrival).await;
@@ -115,16 +206,17 @@ impl Listener {
     }
 }
 
-fn prepare(stream: TcpStream, peer: SocketAddr, listener: SocketAddr) -> std::io::Result<Arrival> {
-    stream.set_nodelay(true)?; // replies are small, and the client waits for each
-    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-    let local = canonical(stream.local_addr()?);
-    Ok(Arrival { stream, peer: canonical(peer), local, listener, session: next_session() })
+fn arrival(stream: TcpStream, peer: SocketAddr, door: &Door) -> std::io::Result<Arrival> {
+    let local = match door.local {
+        Some(local) => local,
+        None => canonical(stream.local_addr()?),
+    };
+    Ok(Arrival { stream, peer: canonical(peer), local, listener: door.address, session: next_session() })
 }
 
 /// Errors of `accept` that say something of the connection, not of us (accept(2)).
 fn is_about_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut)
 }
 
@@ -137,41 +229,8 @@ fn next_session() -> SessionId {
         let start = u64::try_from(now.as_micros()).unwrap_or(1);
         let _ = NEXT.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed); // one start wins
     }
-    SessionId::new(&base36(NEXT.fetch_add(1, Ordering::Relaxed)))
-}
-
-fn base36(mut n: u64) -> String {
-    let mut digits = Vec::new();
-    while n > 0 {
-        let digit = u32::try_from(n % 36).unwrap_or(0);
-        digits.push(char::from_digit(digit, 36).unwrap_or('0').to_ascii_uppercase());
-        n /= 36;
-    }
-    digits.iter().rev().collect()
+    SessionId::counted(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn session_identifiers_differ() {
-        let (one, two) = (next_session(), next_session());
-        assert_ne!(one, two);
-        assert!(one.as_str().len() >= 8 && !one.as_str().contains('?'), "{one}");
-    }
-
-    #[test]
-    fn base36_counts_with_digits_and_capitals() {
-        assert_eq!(base36(35), "Z");
-        assert_eq!(base36(36), "10");
-        assert_eq!(base36(36 * 36 * 36 - 1), "ZZZ");
-    }
-
-    #[test]
-    fn ipv6_and_ipv4_wildcards_stand_side_by_side() {
-        let v6 = bind("[::]:0".parse().unwrap()).unwrap();
-        let port = v6.local_addr().unwrap().as_socket().unwrap().port();
-        bind(SocketAddr::from(([0, 0, 0, 0], port))).unwrap();
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socket2::Socket;
-use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -17,13 +17,14 @@ use crate::backend::health::{Health, State};
 use crate::backend::supervisor::supervise;
 use crate::config::{ClientIdentity, Config};
 use crate::facts::canonical;
-use crate::listener::{self, Listener, bind};
+use crate::listener::{Bound, Door, Listener};
 use crate::permits::Addresses;
 use crate::protocol::{Rules, Service};
 use crate::session::Shared;
 use crate::session_log::SessionLog;
 use crate::stop::{self, Stop, Stopper};
 use crate::tls;
+use crate::workers::Workers;
 
 /// What sessions may still take after they were told that the gate is stopping: the relay's last replies and words, and
 /// the time for the client to read them.
@@ -66,8 +67,9 @@ fn advice(error: &std::io::Error) -> &'static str {
 /// A running gate.
 pub struct Gate {
     listeners: Vec<Running>,
-    /// One permit for each socket that takes connections.
+    /// One permit for each address that takes connections.
     open: Arc<Semaphore>,
+    workers: Workers,
     tasks: JoinSet<()>,
     closing: Stopper,
     stop: Stopper,
@@ -81,7 +83,8 @@ struct Running {
 }
 
 impl Gate {
-    /// Binds every address, then opens each listener as soon as its backend has passed its test.
+    /// Binds every address, then opens each listener as soon as its backend has passed its test. Sessions run on `workers`,
+    /// everything else in the current runtime.
     ///
     /// # Errors
     /// When an address cannot be bound. Nothing is left open then.
@@ -90,12 +93,13 @@ impl Gate {
         tls: tls::Server,
         log: SessionLog,
         inherited: Vec<Socket>,
+        workers: Workers,
     ) -> Result<Self, StartError> {
         let (closing, closing_told) = stop::channel();
         let (stop, stop_told) = stop::channel();
         let (alive, all_gone) = mpsc::channel(1);
         let now_open = Arc::new(Semaphore::new(0));
-        let mut sockets = Inherited(inherited);
+        let mut sockets = Inherited { sockets: inherited, each: workers.handles().len() };
         let addresses = Arc::new(Addresses::new(config.limits.connections_per_address, config.limits.exempt.clone()));
         let resolver = resolver(&config)?;
 
@@ -121,6 +125,7 @@ impl Gate {
         for (listener, sockets) in config.listeners.iter().zip(bound) {
             let shared = Arc::new(Shared {
                 resolver: resolver.clone().filter(|_| listener.identity == ClientIdentity::Xclient),
+                backend: listener.backend.to_string().into(),
                 listener: listener.clone(),
                 hostname: config.hostname.clone(),
                 deadlines: config.deadlines,
@@ -136,13 +141,19 @@ impl Gate {
                 log: log.clone(),
                 stop: stop_told.clone(),
             });
-            let addresses = sockets.iter().filter_map(local_address).collect();
+            let addresses = sockets.iter().filter_map(Bound::address).collect();
             listeners.push(Running { shared: shared.clone(), addresses });
             tasks.spawn(watch_backend(shared.clone()));
             let listener = Arc::new(Listener::new(shared.clone()));
-            for socket in sockets {
-                let opening = Opening { listener: listener.clone(), shared: shared.clone(), open: now_open.clone() };
-                tasks.spawn(opening.serve(socket, closing_told.clone(), alive.clone()));
+            for bound in sockets {
+                let opening = Opening {
+                    bound,
+                    listener: listener.clone(),
+                    shared: shared.clone(),
+                    open: now_open.clone(),
+                    workers: workers.handles().to_vec(),
+                };
+                tasks.spawn(opening.serve(closing_told.clone(), alive.clone()));
             }
         }
         let rotation = config.tls.ticket_rotation;
@@ -154,7 +165,7 @@ impl Gate {
                 tls.roll_ticket_keys();
             }
         });
-        Ok(Self { listeners, open: now_open, tasks, closing, stop, alive: all_gone, drain: config.drain })
+        Ok(Self { listeners, open: now_open, workers, tasks, closing, stop, alive: all_gone, drain: config.drain })
     }
 
     /// Every service with the addresses that it is bound to.
@@ -196,6 +207,7 @@ impl Gate {
             let _ = timeout(LAST_WORDS, all_gone(&mut self.alive)).await; // the rest is cut off
         }
         self.tasks.shutdown().await;
+        self.workers.end().await;
     }
 }
 
@@ -218,19 +230,23 @@ async fn watch_backend(shared: Arc<Shared>) {
 }
 
 /// Sockets that the service manager opened for us (systemd's socket activation), told apart by their addresses.
-struct Inherited(Vec<Socket>);
+struct Inherited {
+    sockets: Vec<Socket>,
+    /// How many sockets an address needs.
+    each: usize,
+}
 
 impl Inherited {
-    fn take_or_bind(&mut self, address: SocketAddr) -> std::io::Result<Socket> {
+    fn take_or_bind(&mut self, address: SocketAddr) -> std::io::Result<Bound> {
         let wanted = Some(canonical(address));
-        match self.0.iter().position(|socket| local_address(socket).map(canonical) == wanted) {
-            Some(found) => Ok(self.0.swap_remove(found)),
-            None => bind(address),
+        match self.sockets.iter().position(|socket| local_address(socket).map(canonical) == wanted) {
+            Some(found) => Bound::inherited(self.sockets.swap_remove(found), self.each),
+            None => Bound::new(address, self.each),
         }
     }
 
     fn left(&self) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().filter_map(local_address)
+        self.sockets.iter().filter_map(local_address)
     }
 }
 
@@ -238,39 +254,67 @@ fn local_address(socket: &Socket) -> Option<SocketAddr> {
     socket.local_addr().ok()?.as_socket()
 }
 
-/// One socket of a listener, bound and not open yet.
+/// One address of a listener, bound and not open yet.
 struct Opening {
+    bound: Bound,
     listener: Arc<Listener>,
     shared: Arc<Shared>,
     open: Arc<Semaphore>,
+    workers: Vec<Handle>,
 }
 
 impl Opening {
-    /// Waits for the backend's first passed test, then accepts.
-    async fn serve(self, socket: Socket, mut closing: Stop, alive: mpsc::Sender<()>) {
-        let opened = tokio::select! {
-            opened = self.listen(socket) => opened,
+    /// Waits for the backend's first passed test, then accepts on all workers.
+    async fn serve(self, mut closing: Stop, alive: mpsc::Sender<()>) {
+        let doors = tokio::select! {
+            doors = self.listen() => doors,
             () = closing.told() => return,
         };
-        self.open.add_permits(1);
-        let (socket, address) = opened;
-        self.listener.serve(socket, address, closing, alive).await;
+        let Self { bound, listener, open, workers, .. } = self;
+        let mut loops = JoinSet::new();
+        for (door, worker) in doors.into_iter().zip(&workers) {
+            loops.spawn_on(listener.clone().serve(door, closing.clone(), alive.clone()), worker);
+        }
+        open.add_permits(1);
+        // From here on everything is the loops': a port is closed when they end, and the gate waits for their sessions.
+        drop((bound, listener, alive));
+        until_all_end(loops).await;
     }
 
-    async fn listen(&self, socket: Socket) -> (TcpListener, SocketAddr) {
+    async fn listen(&self) -> Vec<Door> {
         self.shared.health.until(|state| *state == State::Open).await;
         let mut said = false;
         loop {
-            match listener::open(&socket) {
-                Ok(opened) => return opened,
+            match self.open() {
+                Ok(doors) => return doors,
                 Err(error) if !said => {
                     let service = self.shared.listener.service.name;
-                    let address = local_address(&socket).map(|address| address.to_string()).unwrap_or_default();
+                    let address = self.bound.address().map(|address| address.to_string()).unwrap_or_default();
                     tracing::error!(service, "cannot listen on {address}: {error}{}; trying again", advice(&error));
                     said = true;
                 }
                 Err(_) => tokio::time::sleep(LISTEN_AGAIN).await,
             }
+        }
+    }
+
+    fn open(&self) -> std::io::Result<Vec<Door>> {
+        let sockets = self.bound.open()?;
+        let doors = sockets.into_iter().zip(&self.workers).map(|(socket, worker)| {
+            let _inside = worker.enter(); // it waits with this worker's means
+            Door::new(socket)
+        });
+        doors.collect()
+    }
+}
+
+/// Passes on a panic of one of them, as if it were the caller's own: [`Gate::broken`] is to hear of it.
+async fn until_all_end(mut loops: JoinSet<()>) {
+    while let Some(ended) = loops.join_next().await {
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
         }
     }
 }

@@ -288,6 +288,5 @@ fn the_floor_does_every_kind_of_work_in_every_round() {
         let measure = crypto(work, rounds).unwrap();
         assert_eq!((measure.role, measure.samples.len()), (Role::Floor, rounds), "{work:?}");
         assert!(measure.samples.iter().all(|sample| sample.cost > 0.0), "{work:?}: {measure:?}");
-        assert_eq!(work.unit() == Unit::CpuMsPerGiB, matches!(work, Work::Upload | Work::Download));
     }
 }

@@ -142,7 +142,7 @@ fn written(format: LogFormat) -> Vec<u8> {
             commands: Vec::new(),
             bytes_in: 0,
             bytes_out: 0,
-            backend: "127.0.0.1:10025".to_owned(),
+            backend: "127.0.0.1:10025".into(),
             duration: Duration::from_secs(1),
             outcome,
             reason,

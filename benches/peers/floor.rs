@@ -16,7 +16,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, RSA_PSS_SHA256, RsaKeyPair};
 
-use crate::results::{Measure, Role, Sample, Unit};
+use crate::results::{Measure, Role, Sample};
 
 /// The server's part of what is done to one connection, or to one GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,14 +68,6 @@ pub fn crypto(work: Work, rounds: usize) -> anyhow::Result<Measure> {
 }
 
 impl Work {
-    /// What its cost counts.
-    pub fn unit(self) -> Unit {
-        match self {
-            Self::FullHandshake(..) | Self::ResumedHandshake(_) => Unit::CpuMsPer1000,
-            Self::Upload | Self::Download => Unit::CpuMsPerGiB,
-        }
-    }
-
     fn round(self) -> anyhow::Result<f64> {
         let what = move |Unspecified| anyhow!("{self:?} failed in the library");
         match self {

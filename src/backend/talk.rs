@@ -158,7 +158,10 @@ async fn open(backend: &BackendAddr) -> io::Result<Backend> {
         BackendAddr::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+            // A backend on this host cannot vanish without the kernel's noticing.
+            if !address.ip().is_loopback() {
+                SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+            }
             Ok(Backend::Tcp(stream))
         }
         BackendAddr::Unix(path) => Ok(Backend::Unix(UnixStream::connect(path).await?)),

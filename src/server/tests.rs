@@ -91,7 +91,8 @@ async fn start(service: &str, format: LogFormat, more: &str, head: &str, listen:
     let tls = tls::Server::new(&config.tls, vec![certificate]).unwrap();
     let pages = Pages::default();
     let log = SessionLog::to_writer(format, LogProgram::Sealgate, "mail.example.com", Box::new(pages.clone())).unwrap();
-    let gate = Gate::start(config, tls, log.clone(), Vec::new()).await.unwrap();
+    let workers = Workers::start(2.try_into().unwrap()).unwrap();
+    let gate = Gate::start(config, tls, log.clone(), Vec::new(), workers).await.unwrap();
     Bench { gate, log, pages, silent }
 }
 
@@ -129,9 +130,9 @@ async fn say(client: &mut BufReader<TcpStream>, command: &str) -> String {
 #[tokio::test]
 async fn a_listener_that_is_said_to_be_open_takes_connections() {
     // Somebody else has bound the same address, which does not show until one of the two listens.
-    let other = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let bench = start("smtp", LogFormat::Text, "", "", local_address(&other).unwrap()).await;
-    other.listen(1).unwrap();
+    let other = Bound::new("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let bench = start("smtp", LogFormat::Text, "", "", other.address().unwrap()).await;
+    other.open().unwrap();
     bench.gate.listeners[0].shared.health.until(|state| *state == State::Open).await;
     let early = timeout(Duration::from_millis(100), bench.gate.all_open()).await;
     assert!(early.is_err(), "the backend is there, the socket is not open");
@@ -181,8 +182,9 @@ async fn nobody_who_says_nothing_holds_up_the_end() {
     ] {
         let bench = bench(service, LogFormat::Text, more, "drain = \"1ms\"").await;
         let clients = [bench.connect().await, bench.connect().await];
-        // Both are there once the sessions hold their part of what is shared: the gate, the backend's watch, the listener.
-        while Arc::strong_count(&bench.gate.listeners[0].shared) < 4 + 2 {
+        // Both are there once each session and its notes hold what is shared, beside the gate, the backend's watch, the
+        // listener and its opening.
+        while Arc::strong_count(&bench.gate.listeners[0].shared) < 4 + 2 * 2 {
             tokio::task::yield_now().await;
         }
         let (log, took) = bench.end().await;
@@ -261,9 +263,12 @@ async fn a_session_is_small() {
     let address = listener.local_addr().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     let arrival = Arrival { stream, peer: address, local: address, listener: address, session: SessionId::new("TEST") };
-    let size = size_of_val(&session::run(bench.gate.listeners[0].shared.clone(), arrival));
+    let session = session::run(bench.gate.listeners[0].shared.clone(), arrival, ());
+    let size = size_of_val(&session);
     println!("a session's future: {size} octets");
-    assert!(size <= 4096, "{size} octets");
+    // This is what a session holds while it idles, with the memory of sockets, TLS and a record of some 400 octets: there
+    // are thousands of them. What is done with before the relay begins belongs into `begin`, which is boxed.
+    assert!(size <= 1600, "{size} octets");
 }
 
 #[tokio::test]
@@ -277,4 +282,14 @@ async fn a_panic_outside_of_sessions_does_not_go_unnoticed() {
     bench.gate.tasks.spawn(async { panic!("in a task of the gate's own") });
     timeout(Duration::from_secs(30), bench.gate.broken()).await.unwrap();
     bench.end().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_an_accept_loop_is_passed_on() {
+    let workers = Workers::start(1.try_into().unwrap()).unwrap();
+    let mut loops = JoinSet::new();
+    loops.spawn_on(async { panic!("in an accept loop") }, &workers.handles()[0]);
+    loops.spawn(pending());
+    assert!(tokio::spawn(until_all_end(loops)).await.unwrap_err().is_panic());
+    workers.end().await;
 }

@@ -21,8 +21,8 @@ use crate::backend::{self, Caller, Connected};
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
-use crate::permits::Addresses;
-use crate::protocol::{Context, Farewell, Learned, Opening, Rules, TlsMode, Wait};
+use crate::permits::{AddressPermit, Addresses};
+use crate::protocol::{Context, Farewell, Learned, Rules, TlsMode, Wait};
 use crate::relay;
 use crate::session_log::SessionLog;
 use crate::stop::Stop;
@@ -46,6 +46,8 @@ const LINGER_OCTETS: usize = 256 * 1024;
 pub struct Shared {
     /// The listener's settings.
     pub listener: config::Listener,
+    /// The backend's address, for the log.
+    pub backend: Arc<str>,
     /// Our own name.
     pub hostname: Arc<str>,
     /// How long anybody may be waited for.
@@ -82,11 +84,43 @@ pub struct Arrival {
     pub session: SessionId,
 }
 
-/// Serves one connection to its end and logs it.
-pub async fn run(shared: Arc<Shared>, arrival: Arrival) {
+/// Serves one connection to its end and logs it; `place` is held until then.
+///
+/// This future is what a session costs while nothing happens, so it holds the relay and little else: all that comes before
+/// is boxed, and gone when the relay begins.
+pub fn run(shared: Arc<Shared>, arrival: Arrival, place: impl Send) -> impl Future<Output = ()> + Send {
+    let begin = Box::pin(begin(shared, arrival));
+    async move {
+        let (mut notes, begun) = begin.await;
+        let Begun { start, failure, permit } = match begun {
+            Ok(begun) => begun,
+            Err(reason) => return notes.end(reason),
+        };
+        let shared = notes.shared();
+        let allowed = |wait| allowed(&shared.deadlines, wait);
+        let end = relay::run(start, allowed, shared.stop.clone(), |event| notes.hear(event)).await;
+        notes.relayed(end.bytes_in, end.bytes_out);
+        if let Some(client) = end.client {
+            Box::pin(close(client)).await;
+        }
+        drop(permit); // whoever reads the record may take the place
+        notes.end(failure.unwrap_or(end.reason));
+        drop(place);
+    }
+}
+
+/// A session that has come as far as the relay.
+struct Begun {
+    start: relay::Start<Client, Backend>,
+    /// Why there is no backend.
+    failure: Option<Reason>,
+    permit: AddressPermit,
+}
+
+async fn begin(shared: Arc<Shared>, arrival: Arrival) -> (Notes, Result<Begun, Reason>) {
     let mut notes = Notes::new(&shared, &arrival);
-    let reason = serve(&shared, arrival, &mut notes).await;
-    notes.end(reason);
+    let begun = approach(&shared, arrival, &mut notes).await;
+    (notes, begun)
 }
 
 /// Tells a client that there is no room for it, and why.
@@ -118,19 +152,16 @@ pub fn drop_unheard(shared: &Arc<Shared>, arrival: &Arrival) {
     Notes::new(shared, arrival).end(TOO_MANY);
 }
 
-async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Reason {
+/// Everything up to the relay: who it is, TLS, and the backend.
+async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Result<Begun, Reason> {
     let service = shared.listener.service;
     let Arrival { mut stream, peer, local, session, .. } = arrival;
 
     // Who is it? A peer from a listed network speaks for its client.
-    let who = match identify(shared, &mut stream, peer, local).await {
-        Ok(who) => who,
-        Err(reason) => return reason,
-    };
-    let (client, local) = (who.client, who.local);
+    let Who { client, local, health_check } = identify(shared, &mut stream, peer, local).await?;
     notes.identified(client, local);
-    let Some(_permit) = shared.addresses.admit(client.ip()) else {
-        return say_goodbye(shared, stream, TOO_MANY_FROM_ADDRESS, notes).await;
+    let Some(permit) = shared.addresses.admit(client.ip()) else {
+        return Err(say_goodbye(shared, stream, TOO_MANY_FROM_ADDRESS, notes).await);
     };
     let names = look_up(shared, client);
     let mut context = Context {
@@ -144,41 +175,33 @@ async fn serve(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> Rea
     };
 
     // Cleartext, where the service begins with it; then TLS, unless the client stays plain.
-    let (client, input, opening) = match service.tls {
-        TlsMode::Implicit => match secure(shared, stream, &mut context, notes).await {
-            Ok(client) => (client, BytesMut::new(), None),
-            Err(reason) => return reason,
-        },
+    let (client, client_input, opening) = match service.tls {
+        TlsMode::Implicit => (secure(shared, stream, &mut context, notes).await?, BytesMut::new(), None),
         TlsMode::Optional | TlsMode::Required => match talk(shared, stream, &context, notes).await {
-            Talked::StartTls(stream) => match secure(shared, stream, &mut context, notes).await {
-                Ok(client) => (client, BytesMut::new(), None),
-                Err(reason) => return reason,
-            },
+            Talked::StartTls(stream) => (secure(shared, stream, &mut context, notes).await?, BytesMut::new(), None),
             Talked::StayPlain(stream, input, opening) => (Client::Plain(stream), input, Some(opening)),
             Talked::Over(stream, reason) => {
                 if let Some(stream) = stream {
                     close(Client::Plain(stream)).await;
                 }
-                return reason;
+                return Err(reason);
             }
         },
     };
 
-    // Tell the backend who it is, and relay.
+    // Tell the backend who it is; then they may talk.
     if let Some(names) = names {
         let found = unless_stopped(shared, names).await;
         context.peer.names = found.ok().and_then(Result::ok).unwrap_or_default();
         notes.named(&context.peer);
     }
-    let (connected, failure) = match connect(shared, &context, who.health_check).await {
-        Ok(connected) => (Some(connected), None),
-        Err(reason) => (None, Some(reason)),
+    let (backend, backend_input, failure) = match connect(shared, &context, health_check).await {
+        Ok(Connected { stream, input }) => (Some(stream), input, None),
+        Err(reason) => (None, BytesMut::new(), Some(reason)),
     };
-    let end = relay(shared, &context, (client, input), connected, opening, notes).await;
-    if let Some(client) = end.client {
-        close(client).await;
-    }
-    failure.unwrap_or(end.reason)
+    let dialogue = service.protocol.dialogue(&context, opening);
+    let start = relay::Start { client, client_input, backend, backend_input, dialogue };
+    Ok(Begun { start, failure, permit })
 }
 
 /// The two ends of a connection.
@@ -264,32 +287,10 @@ async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Resu
         peer: &context.peer,
         tls: context.tls.as_deref(),
     };
-    // Boxed, so that it is gone when it is done: the session's own memory stays as long as the session.
-    let connecting = Box::pin(backend::connect(&shared.listener, &caller, &shared.deadlines));
-    unless_stopped(shared, connecting).await?.map_err(|error| {
+    unless_stopped(shared, backend::connect(&shared.listener, &caller, &shared.deadlines)).await?.map_err(|error| {
         shared.health.lost(&error);
         error.reason()
     })
-}
-
-async fn relay(
-    shared: &Shared,
-    context: &Context,
-    (client, client_input): (Client, BytesMut),
-    connected: Option<Connected>,
-    opening: Option<Opening>,
-    notes: &mut Notes,
-) -> relay::End<Client> {
-    let (backend, backend_input) = match connected {
-        Some(Connected { stream, input }) => (Some(stream), input),
-        None => (None, BytesMut::new()),
-    };
-    let dialogue = context.service.protocol.dialogue(context, opening);
-    let start: relay::Start<Client, Backend> = relay::Start { client, client_input, backend, backend_input, dialogue };
-    let allowed = |wait| allowed(&shared.deadlines, wait);
-    let end = relay::run(start, allowed, shared.stop.clone(), |event| notes.hear(event)).await;
-    notes.relayed(end.bytes_in, end.bytes_out);
-    end
 }
 
 fn allowed(deadlines: &Deadlines, wait: Wait) -> Duration {

@@ -16,7 +16,7 @@ const PANICKED: Reason = Reason::new(Outcome::BackendError, "internal error, ple
 /// Gathers one session's record. Dropped without an end (a panic, a cancelled task), it still leaves one.
 pub(super) struct Notes {
     shared: Arc<Shared>,
-    record: Record,
+    record: Box<Record>,
     began: Instant,
     ended: bool,
     /// What a protocol said of the end, which it knows better.
@@ -27,7 +27,7 @@ impl Notes {
     pub(super) fn new(shared: &Arc<Shared>, arrival: &Arrival) -> Self {
         let service = shared.listener.service;
         Self {
-            record: Record {
+            record: Box::new(Record {
                 began: SystemTime::now(),
                 session: arrival.session.clone(),
                 listener: arrival.listener,
@@ -49,16 +49,21 @@ impl Notes {
                 commands: Vec::new(),
                 bytes_in: 0,
                 bytes_out: 0,
-                backend: shared.listener.backend.to_string(),
+                backend: shared.backend.clone(),
                 duration: Default::default(),
                 outcome: Outcome::Ok,
                 reason: "",
-            },
+            }),
             shared: shared.clone(),
             began: Instant::now(),
             ended: false,
             ending: None,
         }
+    }
+
+    /// What the session shares with others.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
     }
 
     pub(super) fn identified(&mut self, client: SocketAddr, local: SocketAddr) {

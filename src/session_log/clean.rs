@@ -9,7 +9,8 @@ const VALUE_LIMIT: usize = 1024;
 /// other controls and all that is neither a letter nor a digit outside ASCII (bidirectional overrides,
 /// separators, zero-width characters).
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    if text.len() <= VALUE_LIMIT && text.chars().all(is_printable) {
+    let plain = text.bytes().all(|octet| matches!(octet, b' '..=b'~')); // nearly always, and cheaper to see
+    if text.len() <= VALUE_LIMIT && (plain || text.chars().all(is_printable)) {
         return Cow::Borrowed(text);
     }
     let mut clean = String::with_capacity(text.len().min(VALUE_LIMIT));

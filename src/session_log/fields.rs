@@ -1,6 +1,7 @@
 //! A record as keys and values, in the order that all formats share.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::ser::{Serialize, Serializer};
 
@@ -13,8 +14,12 @@ const LIST_LIMIT: usize = 64;
 /// A value in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value<'a> {
+    /// One of our own words, with nothing in it that would have to be quoted.
+    Word(&'static str),
     Text(Cow<'a, str>),
     Number(u64),
+    Address(SocketAddr),
+    Ip(IpAddr),
     Flag(bool),
     List(Vec<Cow<'a, str>>),
 }
@@ -22,7 +27,10 @@ pub(super) enum Value<'a> {
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
+            Self::Word(word) => serializer.serialize_str(word),
             Self::Text(text) => serializer.serialize_str(text),
+            Self::Address(address) => serializer.collect_str(address),
+            Self::Ip(ip) => serializer.collect_str(ip),
             Self::Number(number) => serializer.serialize_u64(*number),
             Self::Flag(flag) => serializer.serialize_bool(*flag),
             Self::List(list) => serializer.collect_seq(list),
@@ -37,13 +45,13 @@ pub(super) type Fields<'a> = Vec<(&'static str, Value<'a>)>;
 pub(super) fn of<'a>(stage: Stage, record: &'a Record) -> Fields<'a> {
     let mut list = List(Vec::with_capacity(40));
     let ended = stage == Stage::Ended;
-    list.text("event", if ended { "ended" } else { "secured" });
+    list.word("event", if ended { "ended" } else { "secured" });
     list.text("session", record.session.as_str());
-    list.put("listener", Value::Text(record.listener.to_string().into()));
-    list.text("service", record.service);
-    list.put("client", Value::Text(record.client.ip().to_string().into()));
+    list.put("listener", Value::Address(record.listener));
+    list.word("service", record.service);
+    list.put("client", Value::Ip(record.client.ip()));
     list.put("client_port", Value::Number(record.client.port().into()));
-    list.put("local", Value::Text(record.local.to_string().into()));
+    list.put("local", Value::Address(record.local));
     list.tls(record);
     list.maybe("helo", record.helo.as_deref());
     list.maybe("user", record.user.as_deref());
@@ -68,8 +76,8 @@ pub(super) fn of<'a>(stage: Stage, record: &'a Record) -> Fields<'a> {
         list.put("bytes_out", Value::Number(record.bytes_out));
         list.text("backend", &record.backend);
         list.put("duration_ms", milliseconds(record.duration));
-        list.text("outcome", record.outcome.as_str());
-        list.text("reason", record.reason);
+        list.word("outcome", record.outcome.as_str());
+        list.put("reason", Value::Text(record.reason.into()));
     }
     list.extras(record);
     list.0
@@ -80,6 +88,10 @@ struct List<'a>(Fields<'a>);
 impl<'a> List<'a> {
     fn put(&mut self, key: &'static str, value: Value<'a>) {
         self.0.push((key, value));
+    }
+
+    fn word(&mut self, key: &'static str, word: &'static str) {
+        self.put(key, Value::Word(word));
     }
 
     fn text(&mut self, key: &'static str, text: &'a str) {
@@ -97,11 +109,13 @@ impl<'a> List<'a> {
             self.maybe("sni", record.offered.as_deref().and_then(|offered| offered.sni.as_deref()));
             return;
         };
-        self.text("tls_version", tls.version.as_str());
-        self.text("cipher", tls.suite.openssl);
+        self.word("tls_version", tls.version.as_str());
+        self.word("cipher", tls.suite.openssl);
         self.put("bits", Value::Number(tls.suite.bits.into()));
-        self.text("group", tls.group.iana());
-        self.maybe("signature", tls.signature.map(|signature| signature.iana));
+        self.word("group", tls.group.iana());
+        if let Some(signature) = tls.signature {
+            self.word("signature", signature.iana);
+        }
         self.put("resumed", Value::Flag(tls.resumed()));
         self.maybe("sni", tls.sni.as_deref());
         self.maybe("alpn", tls.alpn.as_deref());

@@ -59,8 +59,11 @@ pub(super) fn datagram(line: &Line, priority: u8, pid: u32, fields: &[(&'static 
     }
     for (key, value) in fields {
         let value = match value {
+            Value::Word(word) => (*word).to_owned(),
             Value::Text(text) => text.to_string(),
             Value::Number(number) => number.to_string(),
+            Value::Address(address) => address.to_string(),
+            Value::Ip(ip) => ip.to_string(),
             Value::Flag(flag) => text::flag(*flag).to_owned(),
             Value::List(list) => list.join(","),
         };

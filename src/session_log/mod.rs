@@ -5,7 +5,7 @@
 //!  tracing ──event─▶ text, json, postfix
 //! ```
 //!
-//! A session only ever appends to a queue in memory: a full disk or a stuck journal costs log lines, which
+//! A session only ever appends to a queue in memory, and the writer takes many lines away at once: a full disk or a stuck journal costs log lines, which
 //! are counted and said, but never a session.
 
 mod clean;
@@ -116,7 +116,9 @@ impl SessionLog {
     /// Writes what `format` has to say about a session that reached `stage`. Never waits: if the queue is
     /// full, the line is counted as lost.
     pub fn note(&self, stage: Stage, record: &Record) {
-        if self.inner.since.get().is_some_and(|since| record.began < *since) {
+        if !self.inner.renderer.speaks(stage, record)
+            || self.inner.since.get().is_some_and(|since| record.began < *since)
+        {
             return;
         }
         for entry in self.inner.renderer.record(stage, record, &Zoned::now()) {
@@ -226,7 +228,7 @@ pub struct Record {
     /// Octets to the client, inside TLS.
     pub bytes_out: u64,
     /// The backend's address.
-    pub backend: String,
+    pub backend: Arc<str>,
     /// How long it lasted.
     pub duration: Duration,
     /// How it ended.

@@ -17,6 +17,15 @@ const COMMANDS: &[&str] = &[
     "xclient", "xforward", "unknown",
 ];
 
+/// Whether there is anything to say at this stage.
+pub(super) fn speaks(stage: Stage, record: &Record) -> bool {
+    match stage {
+        Stage::Connected | Stage::Secured | Stage::LoginFailed => record.protocol != "imap",
+        Stage::LoggedIn => record.protocol == "imap",
+        Stage::Ended => true,
+    }
+}
+
 /// Everything there is to say at this stage.
 pub(super) fn lines(program: LogProgram, pid: u32, stage: Stage, record: &Record) -> Vec<Line> {
     let mut lines = Lines { program, list: Vec::new() };
