@@ -19,7 +19,6 @@ pub mod server;
 pub mod listener;
 pub mod permits;
 pub mod session;
-pub mod workers;
 
 pub mod backend;
 pub mod buffers;

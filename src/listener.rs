@@ -20,7 +20,7 @@ use crate::stop::Stop;
 const BACKLOG: i32 = 4096;
 
 /// How many clients may be told at once that there is no room for them; more are closed without a word.
-const TURNED_AWAY_AT_ONCE: usize = 64;
+pub(crate) const TURNED_AWAY_AT_ONCE: usize = 64;
 
 /// When accepting fails for want of descriptors or memory, others need a moment to free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -32,84 +32,23 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Dead peers are found by keepalive: an IMAP session in IDLE is silent for half an hour by design (RFC 2177).
 const KEEPALIVE: Duration = Duration::from_secs(300);
 
-/// The sockets of one address, bound and not listening yet: a port that is taken shows at the start, and a port whose
-/// backend was not tested refuses connections.
-#[derive(Debug)]
-pub struct Bound {
-    first: Socket,
-    /// More of the same address, so that every worker has a queue of its own and the kernel shares out the connections.
-    further: Vec<Socket>,
-}
-
-impl Bound {
-    /// Binds `sockets` sockets, at least one.
-    ///
-    /// # Errors
-    /// Those of the operating system.
-    pub fn new(address: SocketAddr, sockets: usize) -> std::io::Result<Self> {
-        let first = socket(address)?;
-        first.bind(&address.into())?;
-        let address = first.local_addr()?; // with a port, where the system was to choose it
-        let further = (1..sockets).map(|_| {
-            let socket = socket(address.as_socket().ok_or(ErrorKind::AddrNotAvailable)?)?;
-            socket.set_reuse_port(true)?;
-            socket.bind(&address)?;
-            Ok(socket)
-        });
-        let further = further.collect::<std::io::Result<_>>()?;
-        Ok(Self { first, further })
-    }
-
-    /// A socket that somebody else has bound for us, and may have opened: all workers share its one queue.
-    ///
-    /// # Errors
-    /// Those of the operating system.
-    pub fn inherited(first: Socket, sockets: usize) -> std::io::Result<Self> {
-        let further = (1..sockets).map(|_| first.try_clone()).collect::<std::io::Result<_>>()?;
-        Ok(Self { first, further })
-    }
-
-    /// The address of all of them.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.first.local_addr().ok()?.as_socket()
-    }
-
-    /// Lets clients connect. Gives as many sockets as were bound.
-    ///
-    /// # Errors
-    /// Those of the operating system: somebody else may have bound the same address and was faster.
-    pub fn open(&self) -> std::io::Result<Vec<Socket>> {
-        // The first one listens alone, without SO_REUSEPORT. The kernel would let another gate of the same user listen
-        // beside it and give it half of the clients; so that one hears that the address is in use, as everybody does.
-        listen(&self.first)?;
-        if !self.further.is_empty() {
-            self.first.set_reuse_port(true)?;
-        }
-        for socket in &self.further {
-            listen(socket)?;
-        }
-        std::iter::once(&self.first).chain(&self.further).map(Socket::try_clone).collect()
-    }
-}
-
-fn socket(address: SocketAddr) -> std::io::Result<Socket> {
+/// Binds a TCP socket without listening yet: a port that is taken shows at the start, and a port whose backend
+/// was not tested refuses connections.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn bind(address: SocketAddr) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?; // a restart must not wait for TIME_WAIT
     if address.is_ipv6() {
         socket.set_only_v6(true)?; // `0.0.0.0` and `[::]` side by side
     }
     socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// Connections inherit what is set here once (tcp(7)), instead of by three system calls each.
-fn listen(socket: &Socket) -> std::io::Result<()> {
-    socket.set_tcp_nodelay(true)?; // replies are small, and the client waits for each
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-    socket.listen(BACKLOG)
-}
-
-/// An open socket as its worker's runtime knows it. To be made in that runtime.
+/// A socket that takes connections.
 #[derive(Debug)]
 pub struct Door {
     socket: TcpListener,
@@ -120,14 +59,18 @@ pub struct Door {
 }
 
 impl Door {
-    /// Hands a socket to the current runtime.
+    /// Lets clients connect.
     ///
     /// # Errors
-    /// Those of the operating system.
-    pub fn new(socket: Socket) -> std::io::Result<Self> {
+    /// Those of the operating system: somebody else may have bound the same address and was faster.
+    pub fn open(socket: &Socket) -> std::io::Result<Self> {
+        // Connections inherit what is set here once (tcp(7)), instead of by three system calls each.
+        socket.set_tcp_nodelay(true)?; // replies are small, and the client waits for each
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+        socket.listen(BACKLOG)?;
         // A transparent socket (ip(7)) takes connections to any address, whatever it is bound to.
         let transparent = socket.ip_transparent_v4().or_else(|_| socket.ip_transparent_v6()).unwrap_or(true);
-        let socket = TcpListener::from_std(socket.into())?;
+        let socket = TcpListener::from_std(socket.try_clone()?.into())?;
         let address = socket.local_addr()?;
         let local = (!address.ip().is_unspecified() && !transparent).then(|| canonical(address));
         Ok(Self { socket, address, local })
@@ -152,8 +95,8 @@ impl Listener {
         }
     }
 
-    /// Accepts until `closing` is told; sessions run where this does. Every session holds a clone of `alive`.
-    pub async fn serve(self: Arc<Self>, door: Door, mut closing: Stop, alive: mpsc::Sender<()>) {
+    /// Accepts until `closing` is told. Every session holds a clone of `alive`.
+    pub async fn serve(&self, door: Door, mut closing: Stop, alive: mpsc::Sender<()>) {
         let listener = door.address;
         let mut out_of_resources = false;
         let mut closing = pin!(closing.told());

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socket2::Socket;
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -17,14 +16,13 @@ use crate::backend::health::{Health, State};
 use crate::backend::supervisor::supervise;
 use crate::config::{ClientIdentity, Config};
 use crate::facts::canonical;
-use crate::listener::{Bound, Door, Listener};
+use crate::listener::{Door, Listener, bind};
 use crate::permits::Addresses;
 use crate::protocol::{Rules, Service};
 use crate::session::Shared;
 use crate::session_log::SessionLog;
 use crate::stop::{self, Stop, Stopper};
 use crate::tls;
-use crate::workers::Workers;
 
 /// What sessions may still take after they were told that the gate is stopping: the relay's last replies and words, and
 /// the time for the client to read them.
@@ -67,9 +65,8 @@ fn advice(error: &std::io::Error) -> &'static str {
 /// A running gate.
 pub struct Gate {
     listeners: Vec<Running>,
-    /// One permit for each address that takes connections.
+    /// One permit for each socket that takes connections.
     open: Arc<Semaphore>,
-    workers: Workers,
     tasks: JoinSet<()>,
     closing: Stopper,
     stop: Stopper,
@@ -83,8 +80,7 @@ struct Running {
 }
 
 impl Gate {
-    /// Binds every address, then opens each listener as soon as its backend has passed its test. Sessions run on `workers`,
-    /// everything else in the current runtime.
+    /// Binds every address, then opens each listener as soon as its backend has passed its test.
     ///
     /// # Errors
     /// When an address cannot be bound. Nothing is left open then.
@@ -93,13 +89,12 @@ impl Gate {
         tls: tls::Server,
         log: SessionLog,
         inherited: Vec<Socket>,
-        workers: Workers,
     ) -> Result<Self, StartError> {
         let (closing, closing_told) = stop::channel();
         let (stop, stop_told) = stop::channel();
         let (alive, all_gone) = mpsc::channel(1);
         let now_open = Arc::new(Semaphore::new(0));
-        let mut sockets = Inherited { sockets: inherited, each: workers.handles().len() };
+        let mut sockets = Inherited(inherited);
         let addresses = Arc::new(Addresses::new(config.limits.connections_per_address, config.limits.exempt.clone()));
         let resolver = resolver(&config)?;
 
@@ -141,19 +136,13 @@ impl Gate {
                 log: log.clone(),
                 stop: stop_told.clone(),
             });
-            let addresses = sockets.iter().filter_map(Bound::address).collect();
+            let addresses = sockets.iter().filter_map(local_address).collect();
             listeners.push(Running { shared: shared.clone(), addresses });
             tasks.spawn(watch_backend(shared.clone()));
             let listener = Arc::new(Listener::new(shared.clone()));
-            for bound in sockets {
-                let opening = Opening {
-                    bound,
-                    listener: listener.clone(),
-                    shared: shared.clone(),
-                    open: now_open.clone(),
-                    workers: workers.handles().to_vec(),
-                };
-                tasks.spawn(opening.serve(closing_told.clone(), alive.clone()));
+            for socket in sockets {
+                let opening = Opening { listener: listener.clone(), shared: shared.clone(), open: now_open.clone() };
+                tasks.spawn(opening.serve(socket, closing_told.clone(), alive.clone()));
             }
         }
         let rotation = config.tls.ticket_rotation;
@@ -165,7 +154,7 @@ impl Gate {
                 tls.roll_ticket_keys();
             }
         });
-        Ok(Self { listeners, open: now_open, workers, tasks, closing, stop, alive: all_gone, drain: config.drain })
+        Ok(Self { listeners, open: now_open, tasks, closing, stop, alive: all_gone, drain: config.drain })
     }
 
     /// Every service with the addresses that it is bound to.
@@ -207,7 +196,6 @@ impl Gate {
             let _ = timeout(LAST_WORDS, all_gone(&mut self.alive)).await; // the rest is cut off
         }
         self.tasks.shutdown().await;
-        self.workers.end().await;
     }
 }
 
@@ -230,23 +218,19 @@ async fn watch_backend(shared: Arc<Shared>) {
 }
 
 /// Sockets that the service manager opened for us (systemd's socket activation), told apart by their addresses.
-struct Inherited {
-    sockets: Vec<Socket>,
-    /// How many sockets an address needs.
-    each: usize,
-}
+struct Inherited(Vec<Socket>);
 
 impl Inherited {
-    fn take_or_bind(&mut self, address: SocketAddr) -> std::io::Result<Bound> {
+    fn take_or_bind(&mut self, address: SocketAddr) -> std::io::Result<Socket> {
         let wanted = Some(canonical(address));
-        match self.sockets.iter().position(|socket| local_address(socket).map(canonical) == wanted) {
-            Some(found) => Bound::inherited(self.sockets.swap_remove(found), self.each),
-            None => Bound::new(address, self.each),
+        match self.0.iter().position(|socket| local_address(socket).map(canonical) == wanted) {
+            Some(found) => Ok(self.0.swap_remove(found)),
+            None => bind(address),
         }
     }
 
     fn left(&self) -> impl Iterator<Item = SocketAddr> {
-        self.sockets.iter().filter_map(local_address)
+        self.0.iter().filter_map(local_address)
     }
 }
 
@@ -254,67 +238,39 @@ fn local_address(socket: &Socket) -> Option<SocketAddr> {
     socket.local_addr().ok()?.as_socket()
 }
 
-/// One address of a listener, bound and not open yet.
+/// One socket of a listener, bound and not open yet.
 struct Opening {
-    bound: Bound,
     listener: Arc<Listener>,
     shared: Arc<Shared>,
     open: Arc<Semaphore>,
-    workers: Vec<Handle>,
 }
 
 impl Opening {
-    /// Waits for the backend's first passed test, then accepts on all workers.
-    async fn serve(self, mut closing: Stop, alive: mpsc::Sender<()>) {
-        let doors = tokio::select! {
-            doors = self.listen() => doors,
+    /// Waits for the backend's first passed test, then accepts.
+    async fn serve(self, socket: Socket, mut closing: Stop, alive: mpsc::Sender<()>) {
+        let door = tokio::select! {
+            door = self.listen(socket) => door,
             () = closing.told() => return,
         };
-        let Self { bound, listener, open, workers, .. } = self;
-        let mut loops = JoinSet::new();
-        for (door, worker) in doors.into_iter().zip(&workers) {
-            loops.spawn_on(listener.clone().serve(door, closing.clone(), alive.clone()), worker);
-        }
-        open.add_permits(1);
-        // From here on everything is the loops': a port is closed when they end, and the gate waits for their sessions.
-        drop((bound, listener, alive));
-        until_all_end(loops).await;
+        self.open.add_permits(1);
+        self.listener.serve(door, closing, alive).await;
     }
 
-    async fn listen(&self) -> Vec<Door> {
+    /// From here on the socket is the accept loop's alone: the port is closed when that ends.
+    async fn listen(&self, socket: Socket) -> Door {
         self.shared.health.until(|state| *state == State::Open).await;
         let mut said = false;
         loop {
-            match self.open() {
-                Ok(doors) => return doors,
+            match Door::open(&socket) {
+                Ok(door) => return door,
                 Err(error) if !said => {
                     let service = self.shared.listener.service.name;
-                    let address = self.bound.address().map(|address| address.to_string()).unwrap_or_default();
+                    let address = local_address(&socket).map(|address| address.to_string()).unwrap_or_default();
                     tracing::error!(service, "cannot listen on {address}: {error}{}; trying again", advice(&error));
                     said = true;
                 }
                 Err(_) => tokio::time::sleep(LISTEN_AGAIN).await,
             }
-        }
-    }
-
-    fn open(&self) -> std::io::Result<Vec<Door>> {
-        let sockets = self.bound.open()?;
-        let doors = sockets.into_iter().zip(&self.workers).map(|(socket, worker)| {
-            let _inside = worker.enter(); // it waits with this worker's means
-            Door::new(socket)
-        });
-        doors.collect()
-    }
-}
-
-/// Passes on a panic of one of them, as if it were the caller's own: [`Gate::broken`] is to hear of it.
-async fn until_all_end(mut loops: JoinSet<()>) {
-    while let Some(ended) = loops.join_next().await {
-        if let Err(error) = ended
-            && let Ok(panic) = error.try_into_panic()
-        {
-            std::panic::resume_unwind(panic);
         }
     }
 }

@@ -12,7 +12,6 @@ use sealgate::config::{Config, LogTarget};
 use sealgate::server::Gate;
 use sealgate::session_log::SessionLog;
 use sealgate::tls;
-use sealgate::workers::Workers;
 use socket2::Socket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -21,26 +20,18 @@ use super::RunArgs;
 /// How long sessions that are cut off may take to be dropped.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 
-const WORKERS: &str = "cannot start the worker threads";
-
 /// Runs the command.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let tls = tls_server(&config)?;
     let log = SessionLog::open(&config.log, &config.hostname)?;
     log.init_tracing()?;
-    // Both forms stay until they have been measured side by side.
-    let shared = std::env::var("SEALGATE_RUNTIME").is_ok_and(|form| form == "shared");
-    let runtime = if shared {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(config.workers.get()).enable_all().build()
-    } else {
-        tokio::runtime::Builder::new_current_thread().enable_all().build()
-    };
-    let runtime = runtime.context("cannot start the runtime")?;
-    let served = runtime.block_on(async {
-        let workers = if shared { Workers::here() } else { Workers::start(config.workers).context(WORKERS)? };
-        serve(config, tls, log.clone(), workers).await
-    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.workers.get())
+        .enable_all()
+        .build()
+        .context("cannot start the worker threads")?;
+    let served = runtime.block_on(serve(config, tls, log.clone()));
     // What did not end in its time is cut off, and leaves its record when it is dropped.
     runtime.shutdown_timeout(LAST_RECORDS);
     log.flush();
@@ -52,10 +43,10 @@ fn tls_server(config: &Config) -> anyhow::Result<tls::Server> {
     Ok(tls::Server::new(&config.tls, certificates)?)
 }
 
-async fn serve(config: Config, tls: tls::Server, log: SessionLog, workers: Workers) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, tls: tls::Server, log: SessionLog) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let notice = notice(&config.log.to);
-    let mut gate = Gate::start(config, tls, log.clone(), inherited(), workers).await?;
+    let mut gate = Gate::start(config, tls, log.clone(), inherited()).await?;
     for (service, address) in gate.addresses() {
         tracing::info!(service = service.name, %address, "bound");
     }

@@ -35,7 +35,6 @@ use crate::server::{self, Gate};
 use crate::session_log::SessionLog;
 use crate::tls::self_signed::self_signed;
 use crate::tls::{self, Certificate};
-use crate::workers::Workers;
 use account::HOSTNAME;
 use mailbox::Mailbox;
 use round_trip::{Report, round_trip};
@@ -103,7 +102,7 @@ impl Demo {
         let config = config(port_base, smtp.address, imap.address)?;
         let (certificates, roots) = certificates()?;
         let tls = tls::Server::new(&config.tls, certificates)?;
-        let gate = Gate::start(config, tls, log, Vec::new(), Workers::here()).await.map_err(|error| match error {
+        let gate = Gate::start(config, tls, log, Vec::new()).await.map_err(|error| match error {
             server::StartError::Bind { address, service, error } => {
                 StartError::Port { address, service, error, port_base }
             }

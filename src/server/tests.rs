@@ -3,14 +3,19 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::{LogFormat, LogProgram};
+use crate::config::{self, LogFormat, LogProgram};
 use crate::facts::SessionId;
+use crate::listener::TURNED_AWAY_AT_ONCE;
+use crate::protocol::smtp::Smtp;
+use crate::protocol::{AuthRule, Context, Dialogue, Farewell, Opening, Preamble, Protocol, TlsMode};
 use crate::session::{self, Arrival};
 use crate::tls::Certificate;
 
@@ -33,14 +38,14 @@ struct Bench {
     log: SessionLog,
     pages: Pages,
     /// Backend connections get no more answers.
-    silent: Arc<std::sync::atomic::AtomicBool>,
+    silent: Arc<AtomicBool>,
 }
 
 /// Answers SMTP commands one by one, and knows XCLIENT.
-async fn serve_smtp(stream: TcpStream, silent: Arc<std::sync::atomic::AtomicBool>) {
+async fn serve_smtp(stream: TcpStream, silent: Arc<AtomicBool>) {
     let mut stream = BufReader::new(stream);
     let mut line = "greeting".to_owned();
-    while !silent.load(std::sync::atomic::Ordering::Relaxed) {
+    while !silent.load(Ordering::Relaxed) {
         let answer: &[u8] = match line.split_ascii_whitespace().next().unwrap_or_default() {
             "greeting" | "XCLIENT" => b"220 old.example.net ESMTP\r\n",
             "EHLO" => b"250-old.example.net\r\n250 XCLIENT NAME ADDR PORT\r\n",
@@ -63,15 +68,21 @@ async fn serve_smtp(stream: TcpStream, silent: Arc<std::sync::atomic::AtomicBool
 }
 
 async fn bench(service: &str, format: LogFormat, more: &str, head: &str) -> Bench {
-    let bench = start(service, format, more, head, "127.0.0.1:0".parse().unwrap()).await;
+    let bench = start(service, format, more, head, |_| ()).await;
     bench.gate.all_open().await;
     bench
 }
 
-async fn start(service: &str, format: LogFormat, more: &str, head: &str, listen: SocketAddr) -> Bench {
+async fn start(
+    service: &str,
+    format: LogFormat,
+    more: &str,
+    head: &str,
+    adjust: impl FnOnce(&mut config::Listener),
+) -> Bench {
     let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = backend.local_addr().unwrap().port();
-    let silent = Arc::new(std::sync::atomic::AtomicBool::default());
+    let silent = Arc::new(AtomicBool::default());
     let quiet = silent.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = backend.accept().await {
@@ -84,15 +95,15 @@ async fn start(service: &str, format: LogFormat, more: &str, head: &str, listen:
          listen = [\"127.0.0.1:1\"]\nbackend = \"127.0.0.1:{port}\"\nclient_identity = \"xclient\"\n{more}\n"
     );
     let mut config = Config::parse(&text, Path::new("test.toml")).unwrap();
-    config.listeners[0].listen = vec![listen];
+    config.listeners[0].listen = vec!["127.0.0.1:0".parse().unwrap()];
+    adjust(&mut config.listeners[0]);
     config.dns.servers = vec!["127.0.0.1:9".parse().unwrap()];
     let made = tls::self_signed::self_signed("mail.example.com").unwrap();
     let certificate = Certificate::from_pem(made.ecdsa.chain.as_bytes(), made.ecdsa.key.as_bytes()).unwrap();
     let tls = tls::Server::new(&config.tls, vec![certificate]).unwrap();
     let pages = Pages::default();
     let log = SessionLog::to_writer(format, LogProgram::Sealgate, "mail.example.com", Box::new(pages.clone())).unwrap();
-    let workers = Workers::start(2.try_into().unwrap()).unwrap();
-    let gate = Gate::start(config, tls, log.clone(), Vec::new(), workers).await.unwrap();
+    let gate = Gate::start(config, tls, log.clone(), Vec::new()).await.unwrap();
     Bench { gate, log, pages, silent }
 }
 
@@ -130,13 +141,14 @@ async fn say(client: &mut BufReader<TcpStream>, command: &str) -> String {
 #[tokio::test]
 async fn a_listener_that_is_said_to_be_open_takes_connections() {
     // Somebody else has bound the same address, which does not show until one of the two listens.
-    let other = Bound::new("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-    let bench = start("smtp", LogFormat::Text, "", "", other.address().unwrap()).await;
-    other.open().unwrap();
+    let other = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = local_address(&other).unwrap();
+    let bench = start("smtp", LogFormat::Text, "", "", |listener| listener.listen = vec![address]).await;
+    let taken = Door::open(&other).unwrap();
     bench.gate.listeners[0].shared.health.until(|state| *state == State::Open).await;
     let early = timeout(Duration::from_millis(100), bench.gate.all_open()).await;
     assert!(early.is_err(), "the backend is there, the socket is not open");
-    drop(other);
+    drop((other, taken));
     bench.gate.all_open().await;
     assert!(line(&mut bench.connect().await).await.starts_with("220 "));
 }
@@ -161,7 +173,7 @@ async fn the_last_command_is_the_one_used_last() {
 #[tokio::test]
 async fn a_session_that_waits_for_its_backend_hears_that_the_gate_is_stopping() {
     let bench = bench("smtp", LogFormat::Text, "", "drain = \"1ms\"").await;
-    bench.silent.store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.silent.store(true, Ordering::Relaxed);
     let mut client = bench.connect().await;
     line(&mut client).await;
     assert!(say(&mut client, "EHLO client.example").await.starts_with("250"));
@@ -284,12 +296,52 @@ async fn a_panic_outside_of_sessions_does_not_go_unnoticed() {
     bench.end().await;
 }
 
+/// SMTP, until it panics where its name is asked for.
+struct Failing(AtomicBool);
+
+impl Protocol for Failing {
+    fn name(&self) -> &'static str {
+        assert!(!self.0.load(Ordering::Relaxed), "in an accept loop");
+        Smtp.name()
+    }
+
+    fn preamble(&self, context: &Context) -> Box<dyn Preamble> {
+        Smtp.preamble(context)
+    }
+
+    fn dialogue(&self, context: &Context, opening: Option<Opening>) -> Box<dyn Dialogue> {
+        Smtp.dialogue(context, opening)
+    }
+
+    fn farewell(&self, hostname: &str, why: Farewell) -> Bytes {
+        Smtp.farewell(hostname, why)
+    }
+}
+
 #[tokio::test]
-async fn a_panic_in_an_accept_loop_is_passed_on() {
-    let workers = Workers::start(1.try_into().unwrap()).unwrap();
-    let mut loops = JoinSet::new();
-    loops.spawn_on(async { panic!("in an accept loop") }, &workers.handles()[0]);
-    loops.spawn(pending());
-    assert!(tokio::spawn(until_all_end(loops)).await.unwrap_err().is_panic());
-    workers.end().await;
+async fn a_panic_in_an_accept_loop_does_not_go_unnoticed() {
+    static PROTOCOL: Failing = Failing(AtomicBool::new(false));
+    static SERVICE: Service = Service {
+        name: "submissions",
+        port: 465,
+        tls: TlsMode::Implicit,
+        auth: AuthRule::InsideTls,
+        alpn: "smtp",
+        protocol: &PROTOCOL,
+    };
+    let fail = |listener: &mut config::Listener| listener.service = &SERVICE;
+    let mut bench = start("submissions", LogFormat::Text, "max_connections = 1", "drain = \"1ms\"", fail).await;
+    bench.gate.all_open().await;
+    // One has the place, all farewells are under way to those who do not begin a handshake: the loop itself notes the next.
+    let mut clients = Vec::new();
+    for _ in 0..1 + TURNED_AWAY_AT_ONCE {
+        clients.push(bench.connect().await);
+    }
+    while Arc::strong_count(&bench.gate.listeners[0].shared) < 4 + 2 * clients.len() {
+        tokio::task::yield_now().await;
+    }
+    PROTOCOL.0.store(true, Ordering::Relaxed);
+    clients.push(bench.connect().await);
+    timeout(Duration::from_secs(30), bench.gate.broken()).await.unwrap();
+    bench.end().await;
 }
