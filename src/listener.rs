@@ -25,8 +25,8 @@ pub(crate) const TURNED_AWAY_AT_ONCE: usize = 64;
 /// When accepting fails for want of descriptors or memory, others need a moment to free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// While connections come in, each worker has a timer that is due within this time: tokio interrupts its own waiting by a
-/// system call for every timer that is due before all others, and a session's are due much later than this.
+/// While connections come in, there is a timer that is due within this time: tokio interrupts its own waiting by system
+/// calls for every timer that is due before all others, and a session's are due much later than this.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Dead peers are found by keepalive: an IMAP session in IDLE is silent for half an hour by design (RFC 2177).

@@ -67,6 +67,8 @@ pub struct Start<C, B> {
 pub struct End<C> {
     /// The client, everything for it written, not shut down yet. None when it is gone.
     pub client: Option<C>,
+    /// The client has ended its side, in order: nothing more comes from it.
+    pub client_ended: bool,
     /// Why.
     pub reason: Reason,
     /// Octets from the client, inside TLS.
@@ -108,6 +110,7 @@ where
         .await;
         End {
             client: (!relay.client_lost).then_some(relay.client),
+            client_ended: relay.client_ended,
             reason,
             bytes_in: relay.bytes_in,
             bytes_out: relay.bytes_out,
@@ -128,6 +131,8 @@ enum Phase {
 struct Relay<C, B> {
     client: C,
     client_lost: bool,
+    /// Its close_notify, or in cleartext its FIN, has been read.
+    client_ended: bool,
     backend: Option<B>,
     from_client: Source,
     from_backend: Source,
@@ -168,6 +173,7 @@ where
         Self {
             client: start.client,
             client_lost: false,
+            client_ended: false,
             backend: start.backend,
             from_client: Source::new(start.client_input),
             from_backend,

@@ -93,7 +93,10 @@ where
                 turn.set_quiet(side);
                 return false;
             }
-            Poll::Ready(Ok(0)) => source.input = Input::Ended { clean: true },
+            Poll::Ready(Ok(0)) => {
+                source.input = Input::Ended { clean: true };
+                self.client_ended |= side == Side::Client;
+            }
             Poll::Ready(Ok(n)) => {
                 turn.note_read(n);
                 if side == Side::Client {

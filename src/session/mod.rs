@@ -100,8 +100,10 @@ pub fn run(shared: Arc<Shared>, arrival: Arrival, place: impl Send) -> impl Futu
         let allowed = |wait| allowed(&shared.deadlines, wait);
         let end = relay::run(start, allowed, shared.stop.clone(), |event| notes.hear(event)).await;
         notes.relayed(end.bytes_in, end.bytes_out);
-        if let Some(client) = end.client {
-            Box::pin(close(client)).await;
+        match end.client {
+            Some(client) if end.client_ended => finish(client).await,
+            Some(client) => Box::pin(close(client)).await,
+            None => {}
         }
         drop(permit); // whoever reads the record may take the place
         notes.end(failure.unwrap_or(end.reason));
@@ -321,6 +323,14 @@ async fn say_goodbye(shared: &Shared, stream: TcpStream, reason: Reason, notes: 
         close(client).await;
     }
     reason
+}
+
+/// Ends our side of a connection whose client has ended its own: it sends nothing more that would turn closing the socket
+/// into a reset, so there is nothing to wait for, and closing it says FIN.
+async fn finish(mut client: Client) {
+    if let Client::Tls(stream) = &mut client {
+        let _ = timeout(LINGER, stream.close_notify()).await; // if it fails, the client is gone
+    }
 }
 
 /// Ends our side (close_notify, FIN) and gives the client a moment to end its own.

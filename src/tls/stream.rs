@@ -1,6 +1,7 @@
 //! The client's connection inside TLS.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -85,6 +86,16 @@ impl<S> Stream<S> {
     /// What is below TLS.
     pub fn get_ref(&self) -> &S {
         &self.0.stream
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
+    /// Sends close_notify, and leaves it to the socket's closing to end its sending side.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub async fn close_notify(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.0.poll_finish(cx)).await
     }
 }
 
@@ -184,6 +195,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
         // A key that protects nothing any more has said all that it could.
         self.unsent.extend(last(&mut self.records));
         self.output = Output::Ended;
+    }
+
+    /// Ready when the socket has taken all records, close_notify the last of them.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.output == Output::Open {
+            self.finish(Records::close_notify);
+        }
+        self.poll_send(cx)
     }
 
     /// Ready when the socket has taken all records.
@@ -305,10 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.0.output == Output::Open {
-            self.0.finish(Records::close_notify);
-        }
-        ready!(self.0.poll_send(cx))?;
+        ready!(self.0.poll_finish(cx))?;
         Pin::new(&mut self.0.stream).poll_shutdown(cx)
     }
 }

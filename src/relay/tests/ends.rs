@@ -204,3 +204,25 @@ async fn a_verdict_on_nothing_ends_the_session_instead_of_the_worker() {
         assert_eq!(bench.relay.await.unwrap().reason, BROKEN_CONTRACT, "{verdict:?}");
     }
 }
+
+#[tokio::test]
+async fn a_client_has_ended_once_its_end_was_read() {
+    for splice in [false, true] {
+        for ends in [false, true] {
+            let mut bench = bench(
+                move |side, input, out| {
+                    if splice { Ok(Verdict::Splice) } else { pass_everything(side, input, out) }
+                },
+                |how, _| if how == Ended::BackendEof { Verdict::Close } else { Verdict::More },
+            );
+            if ends {
+                bench.client.shutdown().await.unwrap();
+                assert_eq!(rest(&mut bench.backend).await, "", "the backend is told");
+            }
+            drop(bench.backend);
+            let end = bench.relay.await.unwrap();
+            assert!(end.client.is_some());
+            assert_eq!(end.client_ended, ends, "splice {splice}");
+        }
+    }
+}

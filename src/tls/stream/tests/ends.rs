@@ -1,5 +1,7 @@
 //! How a connection ends: in order, in error, or in the middle.
 
+use std::pin::pin;
+
 use super::*;
 use pair::{ALERT, DATA, HANDSHAKE, TLS12, TLS13};
 
@@ -50,6 +52,19 @@ fn a_shutdown_says_close_notify_once_and_then_nothing() {
         assert_eq!(got(&mut stream, &mut theirs), [(DATA, b"BYE".to_vec()), (ALERT, vec![1, 0])]);
         stream.0.stream.incoming.extend(theirs.data(b"still here"));
         assert_eq!(read(&mut stream), (b"still here".to_vec(), Poll::Pending), "the other direction goes on");
+    }
+}
+
+#[test]
+fn close_notify_alone_leaves_the_socket_open() {
+    for suite in [TLS12, TLS13] {
+        let (mut stream, mut theirs) = pair(suite);
+        for _ in 0..2 {
+            assert_eq!(kind(idly(|cx| pin!(stream.close_notify()).poll(cx))), Poll::Ready(Ok(())));
+        }
+        assert_eq!(kind(stream.write(b"x")), BROKEN_PIPE);
+        assert_eq!(got(&mut stream, &mut theirs), [(ALERT, vec![1, 0])]);
+        assert_eq!(stream.0.stream.shutdowns, 0);
     }
 }
 
