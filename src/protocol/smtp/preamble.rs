@@ -63,7 +63,7 @@ impl SmtpPreamble {
                 self.hello = Some(Bytes::copy_from_slice(line));
                 let reply = self.hello_reply(command.verb);
                 done(reply.as_bytes());
-                events.push(Event::Helo(path::hello(command.argument, false)));
+                events.push(Event::Helo(path::hello(command.argument, false).into()));
             }
             Verb::StartTls if !command.argument.is_empty() => {
                 return self.refuse(command.name, replies::NO_PARAMETERS, reasons::BAD_SYNTAX, to_client, events);

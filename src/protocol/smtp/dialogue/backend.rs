@@ -1,6 +1,6 @@
 //! The backend's replies.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use super::content::Content;
 use super::pending::Pending;
@@ -63,7 +63,7 @@ impl SmtpDialogue {
             Greeting::Swallow if !reply.is_positive() => {
                 // RFC 5321 §3.1: the client's EHLO gets what its greeting should have been.
                 out.events.push(Event::Ending(reasons::BACKEND_REFUSES));
-                self.state = State::Refusing(Bytes::copy_from_slice(whole));
+                self.state = State::Refusing(whole.into());
                 Verdict::CutBackend
             }
             // The client is waiting: for the greeting, or for the answer to the command that brought it here.
@@ -101,7 +101,7 @@ impl SmtpDialogue {
         if !extended {
             return None;
         }
-        let offered = self.context.tls.is_some() && self.context.service.auth == AuthRule::InsideTls;
+        let offered = self.origin.tls.is_some() && self.auth == AuthRule::InsideTls;
         let filtered = capabilities::filter_reply(whole, if offered { Auth::Shown } else { Auth::Hidden });
         self.chunking = filtered.chunking;
         out.events.push(Event::Learned(filtered.learned));
