@@ -66,6 +66,7 @@ impl Scanner {
     }
 
     /// Judges what `input` begins with, as much of it as can be; the octets told of are then behind the scanner.
+    #[inline]
     pub fn scan(&mut self, input: &[u8]) -> Found {
         let mut rest = input;
         loop {
@@ -138,6 +139,7 @@ enum Step {
 }
 
 /// One line's worth, or less.
+#[inline]
 fn step(place: Place, rest: &[u8]) -> Step {
     let mend = |swallow, insert| Step::Mend(Mend { swallow, insert });
     match (place, rest) {

@@ -183,10 +183,9 @@ impl Preamble for SmtpPreamble {
             Line::Whole(n) => (n, true),
         };
         let line = input.get(..consumed).unwrap_or_default().trim_ascii_end();
-        if command::is_http(line) {
-            return Err(reasons::HTTP.violation(replies::NOT_HTTP));
-        }
         let next = match command::parse(line) {
+            // Whatever its line ends in.
+            Some(Command { verb: Verb::Http, .. }) => return Err(reasons::HTTP.violation(replies::NOT_HTTP)),
             _ if !proper => self.refuse("unknown", replies::BARE_NEWLINE, reasons::BARE_NEWLINE, to_client, events)?,
             Some(command) => self.command(line, command, to_client, events)?,
             None => self.refuse("unknown", replies::BAD_SYNTAX, reasons::BAD_SYNTAX, to_client, events)?,

@@ -59,7 +59,8 @@ impl SmtpDialogue {
             let rest = input.get(done..).unwrap_or_default();
             let before = scanner;
             match scanner.scan(rest) {
-                Found::Clean(n) if done == 0 && (n >= BULK || n == rest.len()) => break Verdict::Pass(n),
+                // A read often ends within a newline; its CR waits, but what stands before it does not.
+                Found::Clean(n) if done == 0 && (n >= BULK || n + 1 >= rest.len()) => break Verdict::Pass(n),
                 Found::Clean(n) if n < BULK => {
                     out.to_backend.put_slice(rest.get(..n).unwrap_or_default());
                     done += n;
