@@ -4,7 +4,7 @@
 //! ephemeral key exchange, so a session without forward secrecy has no value that could describe it.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct Peer {
 
 impl Peer {
     /// The PTR name if its forward look-up gives the address back; what logs and Received fields may show.
-    pub fn verified_name(&self) -> Option<&str> {
+    pub fn verified_name(&self) -> Option<&Arc<str>> {
         match &self.names.verified {
             Lookup::Found(name) => Some(name),
             Lookup::Absent | Lookup::Failed | Lookup::NotTried => None,
@@ -332,14 +332,6 @@ impl Reason {
 /// Maps `::ffff:a.b.c.d` back to IPv4, before limits, identity and logs see the address.
 pub fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
-}
-
-/// An address literal as RFC 5321 §4.1.3 writes it: `[203.0.113.5]`, `[IPv6:2001:db8::5]`.
-pub fn address_literal(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(v4) => format!("[{v4}]"),
-        IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
-    }
 }
 
 #[cfg(test)]

@@ -15,9 +15,10 @@ mod session;
 use std::hint::black_box;
 use std::time::UNIX_EPOCH;
 
+use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sealgate::protocol::smtp::body::Scanner;
-use sealgate::protocol::smtp::received::{self, Hello, Trace};
+use sealgate::protocol::smtp::received::{self, Hello, Origin, Trace};
 
 /// As much as the driver reads at once.
 const INPUT: usize = 256 * 1024;
@@ -65,7 +66,7 @@ fn preamble(criterion: &mut Criterion) {
 
 /// One Received field.
 fn field(criterion: &mut Criterion) {
-    let context = session::context("submissions", Some(session::tls()));
+    let origin = Origin::new(&session::context("submissions", Some(session::tls())));
     let hello = Hello { name: "client.example.org".into(), extended: true };
     let trace = Trace {
         hello: Some(&hello),
@@ -76,7 +77,13 @@ fn field(criterion: &mut Criterion) {
         at: UNIX_EPOCH,
         apart: false,
     };
-    criterion.bench_function("received", |bencher| bencher.iter(|| received::field(black_box(&context), &trace)));
+    let mut to = BytesMut::new();
+    criterion.bench_function("received", |bencher| {
+        bencher.iter(|| {
+            to.clear();
+            received::write(black_box(&origin), &trace, &mut to);
+        });
+    });
 }
 
 criterion_group!(inner, scanner, dialogue, preamble, field);

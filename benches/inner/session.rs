@@ -58,7 +58,7 @@ pub fn context(service: &str, tls: Option<TlsFacts>) -> Context {
         },
         tls: tls.map(Arc::new),
         rules: Arc::new(Rules::default()),
-        learned: Arc::new(Learned { lines: learned.map(str::to_owned).into() }),
+        learned: Arc::new(Learned::from_iter(learned)),
     }
 }
 

@@ -33,7 +33,7 @@ pub async fn supervise(
         let before = health.state();
         let outcome = match greet(listener, hostname, deadlines).await {
             Ok(announced) => {
-                learn(Learned { lines: announced });
+                learn(announced.into_iter().collect());
                 relay_self_test(listener, hostname, deadlines).await
             }
             Err(error) => SelfTest::Unreachable(error),

@@ -261,8 +261,34 @@ pub enum Farewell {
 /// Backend capabilities that a preamble repeats before the backend is dialled: EHLO keyword lines without code and CRLF.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Learned {
-    /// One entry a keyword, its parameters behind it, filtered by the service's allow-list.
-    pub lines: Vec<String>,
+    /// Line after line, each with a CRLF: every session learns, so this is one piece of memory.
+    text: String,
+}
+
+impl Learned {
+    /// Nothing, and room for keywords of so many octets in all.
+    pub fn with_capacity(octets: usize) -> Self {
+        Self { text: String::with_capacity(octets) }
+    }
+
+    /// Takes one keyword more, its parameters behind it, that the service's allow-list admits.
+    pub fn push(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push_str("\r\n");
+    }
+
+    /// One entry a keyword.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.split_terminator("\r\n")
+    }
+}
+
+impl<S: AsRef<str>> FromIterator<S> for Learned {
+    fn from_iter<I: IntoIterator<Item = S>>(lines: I) -> Self {
+        let mut learned = Self::default();
+        lines.into_iter().for_each(|line| learned.push(line.as_ref()));
+        learned
+    }
 }
 
 /// What a bare CR or LF inside DATA means.

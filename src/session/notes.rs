@@ -19,8 +19,8 @@ pub(super) struct Notes {
     record: Box<Record>,
     began: Instant,
     ended: bool,
-    /// What a protocol said of the end, which it knows better.
-    ending: Option<Reason>,
+    /// A protocol has said why the session ends, which it knows better, and the record has it.
+    told_why: bool,
 }
 
 impl Notes {
@@ -57,7 +57,7 @@ impl Notes {
             shared: shared.clone(),
             began: Instant::now(),
             ended: false,
-            ending: None,
+            told_why: false,
         }
     }
 
@@ -134,7 +134,10 @@ impl Notes {
                     "refused"
                 );
             }
-            Event::Ending(reason) => self.ending = Some(reason),
+            Event::Ending(reason) => {
+                self.told_why = true;
+                self.conclude(reason);
+            }
         }
     }
 
@@ -154,15 +157,20 @@ impl Notes {
         self.shared.log.note(stage, &self.record);
     }
 
+    fn conclude(&mut self, reason: Reason) {
+        self.record.outcome = reason.outcome;
+        self.record.reason = reason.phrase;
+    }
+
     pub(super) fn end(mut self, reason: Reason) {
         self.finish(reason);
     }
 
     fn finish(&mut self, reason: Reason) {
         self.ended = true;
-        let reason = self.ending.unwrap_or(reason);
-        self.record.outcome = reason.outcome;
-        self.record.reason = reason.phrase;
+        if !self.told_why {
+            self.conclude(reason);
+        }
         self.note(Stage::Ended);
     }
 }

@@ -19,13 +19,16 @@ enum Place {
 /// How many octets are looked at together. Larger blocks save little, and each that shows something is read twice.
 const BLOCK: usize = 128;
 
+/// How many octets are looked at one by one where a block showed something: the block.
+const CAREFUL: u8 = 128;
+
 /// Reads content: proper lines a block at a time, all else octet for octet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scanner {
     place: Place,
     /// Octets to go before blocks are tried again. Since the last try showed something within them, content that is all
     /// repairs and stuffed dots costs one more look at each octet and not one at a block for each octet.
-    careful: usize,
+    careful: u8,
 }
 
 /// What the input begins with.
@@ -63,6 +66,8 @@ impl Scanner {
     }
 
     /// Judges what `input` begins with, as much of it as can be; the octets told of are then behind the scanner.
+    // Content that is all repairs has a verdict for nearly every octet; a call for each took as long as the judging.
+    #[inline(always)]
     pub fn scan(&mut self, input: &[u8]) -> Found {
         let mut rest = input;
         loop {
@@ -75,25 +80,30 @@ impl Scanner {
                     rest = rest.get(n..).unwrap_or_default();
                     continue;
                 }
-                self.careful = BLOCK;
+                self.careful = CAREFUL;
             }
             let clean = input.len() - rest.len();
             match step(self.place, rest) {
                 Step::Clean(n, place) => {
                     self.place = place;
-                    self.careful = self.careful.saturating_sub(n);
+                    self.behind(n);
                     rest = rest.get(n..).unwrap_or_default();
                 }
                 Step::End(n) => return Found::End(clean + n),
                 Step::Mend(_) | Step::Undecided if clean > 0 => return Found::Clean(clean),
                 Step::Mend(mend) => {
                     self.place = if mend.insert == STUFFED { Place::Middle } else { Place::MendedLineStart };
-                    self.careful = self.careful.saturating_sub(mend.swallow);
+                    self.behind(mend.swallow);
                     return Found::Mend(mend);
                 }
                 Step::Undecided => return Found::Undecided,
             }
         }
+    }
+
+    /// So many octets were looked at one by one.
+    fn behind(&mut self, octets: usize) {
+        self.careful = self.careful.saturating_sub(u8::try_from(octets).unwrap_or(u8::MAX));
     }
 }
 
@@ -130,6 +140,7 @@ enum Step {
 }
 
 /// One line's worth, or less.
+#[inline]
 fn step(place: Place, rest: &[u8]) -> Step {
     let mend = |swallow, insert| Step::Mend(Mend { swallow, insert });
     match (place, rest) {

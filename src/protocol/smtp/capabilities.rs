@@ -1,6 +1,8 @@
 //! What of the backend's EHLO answer a client may see: an allow-list, since an extension that the gate does not know could
 //! change what the octets mean.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, BytesMut};
 
 use super::reply;
@@ -37,16 +39,21 @@ pub enum Auth {
 }
 
 /// An EHLO keyword line as the client may see it.
-pub fn filter(line: &str, auth: Auth) -> Option<String> {
+pub fn filter(line: &str, auth: Auth) -> Option<Cow<'_, str>> {
     if line.bytes().any(|octet| !(octet == b' ' || octet.is_ascii_graphic())) {
         return None;
     }
-    let end = line.find([' ', '=']).unwrap_or(line.len());
-    let (keyword, parameters) = line.split_at(end);
+    let (keyword, parameters) = split(line);
     if is_auth(keyword) {
-        return (auth == Auth::Shown).then(|| mechanisms(keyword, parameters)).flatten();
+        return (auth == Auth::Shown).then(|| mechanisms(keyword, parameters)).flatten().map(Cow::Owned);
     }
-    ALLOWED.iter().any(|allowed| keyword.eq_ignore_ascii_case(allowed)).then(|| line.to_owned())
+    ALLOWED.iter().any(|allowed| keyword.eq_ignore_ascii_case(allowed)).then_some(Cow::Borrowed(line))
+}
+
+/// The keyword, and its parameters with what stands before them.
+fn split(line: &str) -> (&str, &str) {
+    let end = line.bytes().position(|octet| matches!(octet, b' ' | b'='));
+    line.split_at(end.unwrap_or(line.len()))
 }
 
 fn is_auth(keyword: &str) -> bool {
@@ -65,33 +72,42 @@ fn mechanisms(keyword: &str, parameters: &str) -> Option<String> {
     (!kept.is_empty()).then(|| format!("{keyword}{separator}{}", kept.join(" ")))
 }
 
-/// The backend's EHLO answer as the client may see it.
-pub struct Filtered {
-    /// The whole reply; its last line carries the `250 ` without a hyphen, whatever was taken away.
-    pub reply: BytesMut,
+/// What the backend's EHLO answer says to the gate.
+pub struct Announced {
     /// Keyword lines for the next session's preamble: without AUTH, which is never shown before TLS.
     pub learned: Learned,
     /// Whether BDAT is understood over there.
     pub chunking: bool,
 }
 
-/// Filters a whole, positive EHLO reply.
-pub fn filter_reply(whole: &[u8], auth: Auth) -> Filtered {
+/// Filters a whole, positive EHLO reply and writes it as the client may see it: whatever was taken away, its last line
+/// carries the `250 ` without a hyphen.
+pub fn filter_reply(whole: &[u8], auth: Auth, to_client: &mut BytesMut) -> Announced {
     let mut texts = reply::lines(whole);
-    let greeting = texts.next().unwrap_or_default();
-    let mut lines: Vec<String> = texts.filter_map(|text| filter(std::str::from_utf8(text).ok()?, auth)).collect();
     let code = whole.get(..3).unwrap_or(b"250");
-    let mut filtered = BytesMut::with_capacity(whole.len());
-    let texts = std::iter::once(greeting).chain(lines.iter().map(String::as_bytes));
-    for (place, text) in texts.enumerate() {
-        filtered.put_slice(code);
-        filtered.put_u8(if place == lines.len() { b' ' } else { b'-' });
-        filtered.put_slice(text);
-        filtered.put_slice(b"\r\n");
+    let mut learned = Learned::with_capacity(whole.len());
+    let mut chunking = false;
+    let mut separator = 0;
+    let mut put_line = |text: &[u8]| {
+        to_client.put_slice(code);
+        separator = to_client.len();
+        to_client.put_u8(b'-');
+        to_client.put_slice(text);
+        to_client.put_slice(b"\r\n");
+    };
+    put_line(texts.next().unwrap_or_default());
+    for line in texts.filter_map(|text| std::str::from_utf8(text).ok()) {
+        let Some(shown) = filter(line, auth) else { continue };
+        put_line(shown.as_bytes());
+        if !is_auth(split(&shown).0) {
+            learned.push(&shown);
+            chunking |= shown.eq_ignore_ascii_case("CHUNKING");
+        }
     }
-    lines.retain(|line| !line.split([' ', '=']).next().is_some_and(is_auth));
-    let chunking = lines.iter().any(|line| line.eq_ignore_ascii_case("CHUNKING"));
-    Filtered { reply: filtered, learned: Learned { lines }, chunking }
+    if let Some(hyphen) = to_client.get_mut(separator) {
+        *hyphen = b' ';
+    }
+    Announced { learned, chunking }
 }
 
 #[cfg(test)]
@@ -147,10 +163,11 @@ mod tests {
             ),
         ];
         for (whole, auth, expected, learned, chunking) in cases {
-            let filtered = filter_reply(whole, *auth);
-            assert_eq!(filtered.reply, *expected, "{:?}", String::from_utf8_lossy(whole));
-            assert_eq!(filtered.learned.lines, *learned);
-            assert_eq!(filtered.chunking, *chunking);
+            let mut to_client = BytesMut::from(&b"220 mail\r\n"[..]);
+            let announced = filter_reply(whole, *auth, &mut to_client);
+            assert_eq!(to_client, [b"220 mail\r\n", *expected].concat(), "{:?}", String::from_utf8_lossy(whole));
+            assert_eq!(announced.learned.lines().collect::<Vec<_>>(), *learned);
+            assert_eq!(announced.chunking, *chunking);
         }
     }
 }

@@ -144,11 +144,6 @@ pub fn is_one_command(text: &[u8]) -> bool {
     behind.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'='))
 }
 
-/// Whether a line, its end taken off whatever that was, begins an HTTP request.
-pub fn is_http(line: &[u8]) -> bool {
-    parse(line).is_some_and(|command| command.verb == Verb::Http)
-}
-
 /// What the gate wants to know of a MAIL command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mail {
@@ -238,6 +233,7 @@ mod tests {
 
     #[test]
     fn http_is_known_by_its_first_word() {
+        let is_http = |line| parse(line).is_some_and(|command| command.verb == Verb::Http);
         for line in [&b"GET / HTTP/1.1"[..], b"connect x:25", b"PRI * HTTP/2.0"] {
             assert!(is_http(line), "{line:?}");
         }

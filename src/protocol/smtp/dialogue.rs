@@ -9,22 +9,23 @@ mod client;
 mod content;
 mod pending;
 
-use bytes::{BufMut, Bytes};
+use bytes::BufMut;
 
 use self::content::{Chunk, Content};
 use self::pending::{Pending, Queue};
 use super::body::Scanner;
-use super::received::Hello;
+use super::received::{Hello, Origin};
 use super::sasl::Exchange;
 use super::{reasons, replies};
 use crate::facts::Reason;
 use crate::protocol::{
-    Context, Dialogue, Ended, Event, Farewell, Opening, Out, Side, TlsMode, Verdict, Violation, Wait,
+    AuthRule, Context, Dialogue, Ended, Event, Farewell, Opening, Out, Side, TlsMode, Verdict, Violation, Wait,
 };
 
 /// One session's talk.
 pub struct SmtpDialogue {
-    context: Context,
+    origin: Origin,
+    auth: AuthRule,
     state: State,
     queue: Queue,
     /// The hello that the backend last accepted.
@@ -37,7 +38,7 @@ pub struct SmtpDialogue {
     user: Option<Box<str>>,
     transaction: Transaction,
     /// Messages that were given a Received field.
-    messages: u64,
+    messages: u32,
     /// Commands that were refused, by us or by the backend for their form.
     errors: u32,
     /// Octets of an oversized line thrown away so far.
@@ -68,7 +69,7 @@ enum State {
     /// The answer to the replayed hello is awaited.
     Replaying(Hello),
     /// There is no backend: this answers the client's next command.
-    Refusing(Bytes),
+    Refusing(Box<[u8]>),
     /// Commands and their replies.
     Commands,
     /// The client's next line is a SASL response.
@@ -90,7 +91,7 @@ enum Greeting {
     /// The client waits for it.
     Pass,
     /// The client has had ours and stays in cleartext: its hello, if there was one, is said for it.
-    Replay(Option<Bytes>),
+    Replay(Option<Box<[u8]>>),
 }
 
 /// A mail transaction (RFC 5321 §3.3), as far as answers have come.
@@ -123,12 +124,13 @@ impl SmtpDialogue {
     /// A dialogue whose backend will greet next; `opening` is there when the client stayed in cleartext.
     pub fn new(context: &Context, opening: Option<Opening>) -> Self {
         let greeting = match opening {
-            Some(opening) => Greeting::Replay(opening.hello),
+            Some(opening) => Greeting::Replay(opening.hello.map(|line| line.as_ref().into())),
             None if context.service.tls == TlsMode::Implicit => Greeting::Pass,
             None => Greeting::Swallow,
         };
         Self {
-            context: context.clone(),
+            origin: Origin::new(context),
+            auth: context.service.auth,
             state: State::Greeting(greeting),
             queue: Queue::default(),
             hello: None,
@@ -161,7 +163,7 @@ impl SmtpDialogue {
             Some(Early::SaslResponse) => return Err(reasons::BEHIND_AUTH.violation(replies::BEHIND_AUTH)),
             None => {}
         }
-        if self.errors >= self.context.rules.max_errors {
+        if self.errors >= self.origin.rules.max_errors {
             return Err(reasons::TOO_MANY_ERRORS.violation(replies::TOO_MANY_ERRORS));
         }
         match self.afterwards {
@@ -180,7 +182,7 @@ impl SmtpDialogue {
 
     /// A 421 of our own, which answers the oldest command or nothing (RFC 5321 §3.8), and the end.
     fn farewell(&mut self, why: Farewell, reason: Reason, out: &mut Out) -> Verdict {
-        out.to_client.put(replies::farewell(&self.context.hostname, why));
+        out.to_client.put(replies::farewell(&self.origin.hostname, why));
         self.ending(reason, out);
         self.close()
     }
@@ -235,8 +237,8 @@ impl SmtpDialogue {
             // The client has been greeted and has asked nothing yet: RFC 5321 §3.1 gives it a reply to its EHLO.
             State::Greeting(Greeting::Swallow) => {
                 out.events.push(Event::Ending(reasons::BACKEND_GONE));
-                let reply = replies::farewell(&self.context.hostname, Farewell::BackendUnavailable);
-                self.state = State::Refusing(reply);
+                let reply = replies::farewell(&self.origin.hostname, Farewell::BackendUnavailable);
+                self.state = State::Refusing(reply.as_ref().into());
                 Verdict::CutBackend
             }
             _ => self.backend_error(reasons::BACKEND_GONE, out),

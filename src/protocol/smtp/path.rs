@@ -1,5 +1,7 @@
 //! Paths in MAIL and RCPT (RFC 5321 §4.1.2), and names from the wire made fit for a Received field.
 
+use std::borrow::Cow;
+
 /// The longest path kept for a Received field (RFC 5321 §4.5.3.1.3).
 const PATH_LIMIT: usize = 256;
 
@@ -36,7 +38,7 @@ pub fn recipient(argument: &[u8], utf8: bool) -> Box<str> {
         return "".into();
     }
     let mut quote = Quote::default();
-    text(mailbox, utf8, |octet| {
+    text(mailbox, utf8, move |octet| {
         let quoted = quote.step(octet);
         // RFC 5321 §4.1.2: Dot-string, Quoted-string, Domain, address-literal.
         octet.is_ascii_alphanumeric()
@@ -47,14 +49,21 @@ pub fn recipient(argument: &[u8], utf8: bool) -> Box<str> {
 }
 
 /// A client's name for itself, what is neither in the grammar of a domain nor of an address literal replaced by `?`.
-pub fn hello(name: &[u8], utf8: bool) -> String {
+pub fn hello(name: &[u8], utf8: bool) -> Cow<'_, str> {
     // RFC 5321 §4.5.3.1.2: a domain has at most 255 octets.
     let name = name.get(..255).unwrap_or(name);
     text(name, utf8, |octet| octet.is_ascii_alphanumeric() || b"-._[]:".contains(&octet))
 }
 
 /// Keeps the ASCII octets that `fits` admits and, with `utf8`, printable characters beyond ASCII; all else becomes `?`, octet by octet.
-pub fn text(octets: &[u8], utf8: bool, mut fits: impl FnMut(u8) -> bool) -> String {
+pub fn text(octets: &[u8], utf8: bool, mut fits: impl FnMut(u8) -> bool + Clone) -> Cow<'_, str> {
+    let mut all_fit = fits.clone();
+    // Nearly always there is nothing to replace.
+    if octets.iter().all(|octet| octet.is_ascii() && all_fit(*octet))
+        && let Ok(text) = std::str::from_utf8(octets)
+    {
+        return text.into();
+    }
     let mut kept = String::with_capacity(octets.len());
     for chunk in octets.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -66,11 +75,11 @@ pub fn text(octets: &[u8], utf8: bool, mut fits: impl FnMut(u8) -> bool) -> Stri
         }
         kept.extend(chunk.invalid().iter().map(|_| '?'));
     }
-    kept
+    kept.into()
 }
 
 /// Where in a quoted string a path is (RFC 5321 §4.1.2).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Quote {
     inside: bool,
     escaped: bool,

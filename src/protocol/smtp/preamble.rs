@@ -61,9 +61,9 @@ impl SmtpPreamble {
             }
             Verb::Ehlo | Verb::Helo => {
                 self.hello = Some(Bytes::copy_from_slice(line));
-                let reply = self.hello_reply(command.verb);
-                done(reply.as_bytes());
-                events.push(Event::Helo(path::hello(command.argument, false)));
+                self.answer_hello(command.verb, to_client);
+                events.push(Event::Command { name: command.name, ok: true });
+                events.push(Event::Helo(path::hello(command.argument, false).into()));
             }
             Verb::StartTls if !command.argument.is_empty() => {
                 return self.refuse(command.name, replies::NO_PARAMETERS, reasons::BAD_SYNTAX, to_client, events);
@@ -109,13 +109,19 @@ impl SmtpPreamble {
     }
 
     /// RFC 5321 §4.1.1.1; what the backend announced last time, AUTH never (RFC 4954 §4), and STARTTLS.
-    fn hello_reply(&self, verb: Verb) -> String {
-        if verb == Verb::Helo {
-            return format!("250 {}\r\n", self.hostname);
+    fn answer_hello(&self, verb: Verb, to_client: &mut BytesMut) {
+        let extended = verb == Verb::Ehlo;
+        let mut line = |code: &[u8], text: &str| {
+            to_client.extend_from_slice(code);
+            to_client.extend_from_slice(text.as_bytes());
+            to_client.extend_from_slice(b"\r\n");
+        };
+        line(if extended { b"250-" } else { b"250 " }, &self.hostname);
+        if extended {
+            let keywords = self.learned.lines().filter_map(|line| capabilities::filter(line, Auth::Hidden));
+            keywords.for_each(|keyword| line(b"250-", &keyword));
+            line(b"250 ", "STARTTLS");
         }
-        let keywords = self.learned.lines.iter().filter_map(|line| capabilities::filter(line, Auth::Hidden));
-        let keywords: String = keywords.map(|keyword| format!("250-{keyword}\r\n")).collect();
-        format!("250-{}\r\n{keywords}250 STARTTLS\r\n", self.hostname)
     }
 
     fn refuse(
@@ -157,7 +163,9 @@ impl SmtpPreamble {
 
 impl Preamble for SmtpPreamble {
     fn greet(&mut self, to_client: &mut BytesMut) {
-        to_client.extend_from_slice(format!("220 {} ESMTP Sealgate\r\n", self.hostname).as_bytes());
+        to_client.extend_from_slice(b"220 ");
+        to_client.extend_from_slice(self.hostname.as_bytes());
+        to_client.extend_from_slice(b" ESMTP Sealgate\r\n");
     }
 
     fn receive(&mut self, input: &[u8], to_client: &mut BytesMut, events: &mut Vec<Event>) -> Result<Heard, Violation> {
@@ -175,10 +183,9 @@ impl Preamble for SmtpPreamble {
             Line::Whole(n) => (n, true),
         };
         let line = input.get(..consumed).unwrap_or_default().trim_ascii_end();
-        if command::is_http(line) {
-            return Err(reasons::HTTP.violation(replies::NOT_HTTP));
-        }
         let next = match command::parse(line) {
+            // Whatever its line ends in.
+            Some(Command { verb: Verb::Http, .. }) => return Err(reasons::HTTP.violation(replies::NOT_HTTP)),
             _ if !proper => self.refuse("unknown", replies::BARE_NEWLINE, reasons::BARE_NEWLINE, to_client, events)?,
             Some(command) => self.command(line, command, to_client, events)?,
             None => self.refuse("unknown", replies::BAD_SYNTAX, reasons::BAD_SYNTAX, to_client, events)?,

@@ -1,6 +1,6 @@
 //! The backend's replies.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use super::content::Content;
 use super::pending::Pending;
@@ -63,7 +63,7 @@ impl SmtpDialogue {
             Greeting::Swallow if !reply.is_positive() => {
                 // RFC 5321 §3.1: the client's EHLO gets what its greeting should have been.
                 out.events.push(Event::Ending(reasons::BACKEND_REFUSES));
-                self.state = State::Refusing(Bytes::copy_from_slice(whole));
+                self.state = State::Refusing(whole.into());
                 Verdict::CutBackend
             }
             // The client is waiting: for the greeting, or for the answer to the command that brought it here.
@@ -87,25 +87,26 @@ impl SmtpDialogue {
         if !reply.is_positive() {
             return self.backend_error(reasons::BACKEND_REFUSES_HELLO, out);
         }
-        self.greeted(hello, whole, out);
+        // What would go to the client now, it has had from the preamble.
+        self.greeted(hello, whole, &mut BytesMut::new(), &mut out.events);
         Verdict::Drop(reply.len)
     }
 
-    /// Takes note of an accepted hello; for EHLO, the reply as the client may see it.
-    fn greeted(&mut self, hello: Hello, whole: &[u8], out: &mut Out) -> Option<BytesMut> {
+    /// Takes note of an accepted hello; for EHLO, writes the reply as the client may see it.
+    fn greeted(&mut self, hello: Hello, whole: &[u8], to_client: &mut BytesMut, events: &mut Vec<Event>) {
         // RFC 5321 §4.1.4: a hello also resets the transaction.
         self.transaction = Transaction::default();
         let extended = hello.extended;
         self.hello = Some(hello);
         self.chunking = false;
         if !extended {
-            return None;
+            return;
         }
-        let offered = self.context.tls.is_some() && self.context.service.auth == AuthRule::InsideTls;
-        let filtered = capabilities::filter_reply(whole, if offered { Auth::Shown } else { Auth::Hidden });
-        self.chunking = filtered.chunking;
-        out.events.push(Event::Learned(filtered.learned));
-        Some(filtered.reply)
+        let offered = self.origin.tls.is_some() && self.auth == AuthRule::InsideTls;
+        let auth = if offered { Auth::Shown } else { Auth::Hidden };
+        let announced = capabilities::filter_reply(whole, auth, to_client);
+        self.chunking = announced.chunking;
+        events.push(Event::Learned(announced.learned));
     }
 
     /// The backend's answer to `pending`.
@@ -125,13 +126,11 @@ impl SmtpDialogue {
         }
         match pending {
             Pending::Ehlo(name) if ok => {
-                if let Some(filtered) = self.greeted(Hello { name, extended: true }, whole, out) {
-                    out.to_client.put(filtered);
-                }
+                self.greeted(Hello { name, extended: true }, whole, &mut out.to_client, &mut out.events);
                 return Verdict::Drop(reply.len);
             }
             Pending::Helo(name) if ok => {
-                self.greeted(Hello { name, extended: false }, whole, out);
+                self.greeted(Hello { name, extended: false }, whole, &mut out.to_client, &mut out.events);
             }
             Pending::Auth if goes_on => {
                 self.early = None;

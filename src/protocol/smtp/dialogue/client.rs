@@ -29,7 +29,7 @@ impl SmtpDialogue {
 
     /// A command or a SASL response.
     fn line(&mut self, input: &[u8], out: &mut Out) -> Result<Verdict, Violation> {
-        if self.errors >= self.context.rules.max_errors || self.queue.is_full() {
+        if self.errors >= self.origin.rules.max_errors || self.queue.is_full() {
             return Ok(Verdict::Hold);
         }
         if let Some(last) = self.queue.back().filter(|last| last.is_last_in_group()) {
@@ -82,14 +82,14 @@ impl SmtpDialogue {
     /// One command, of `len` octets at the beginning of `input`.
     fn command(&mut self, command: Command<'_>, input: &[u8], len: usize, out: &mut Out) -> Result<Verdict, Violation> {
         let Command { verb, name, argument } = command;
-        let tls = self.context.tls.is_some();
+        let tls = self.origin.tls.is_some();
         let pending = match verb {
             Verb::Ehlo | Verb::Helo => {
-                out.events.push(Event::Helo(path::hello(argument, false)));
+                out.events.push(Event::Helo(path::hello(argument, false).into()));
                 let name = path::hello(argument, true).into();
                 if verb == Verb::Ehlo { Pending::Ehlo(name) } else { Pending::Helo(name) }
             }
-            Verb::Auth if !tls || self.context.service.auth == AuthRule::Never => {
+            Verb::Auth if !tls || self.auth == AuthRule::Never => {
                 return Ok(self.refuse(name, len, replies::NO_AUTH, reasons::AUTH_HIDDEN, out));
             }
             Verb::Auth => {

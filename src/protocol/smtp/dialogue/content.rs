@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 
 use super::pending::Pending;
 use super::{SmtpDialogue, State};
@@ -52,15 +52,15 @@ impl SmtpDialogue {
         if !began {
             // The field stands right before the content, and an empty line between them if they would fold together.
             let Some(apart) = body::begins_folded(input) else { return Verdict::More };
-            let field = self.received(at, apart);
-            out.to_backend.put_slice(field.as_bytes());
+            self.received(at, apart, &mut out.to_backend);
         }
         let mut done = 0;
         let verdict = loop {
             let rest = input.get(done..).unwrap_or_default();
             let before = scanner;
             match scanner.scan(rest) {
-                Found::Clean(n) if done == 0 && (n >= BULK || n == rest.len()) => break Verdict::Pass(n),
+                // A read often ends within a newline; its CR waits, but what stands before it does not.
+                Found::Clean(n) if done == 0 && (n >= BULK || n + 1 >= rest.len()) => break Verdict::Pass(n),
                 Found::Clean(n) if n < BULK => {
                     out.to_backend.put_slice(rest.get(..n).unwrap_or_default());
                     done += n;
@@ -74,7 +74,7 @@ impl SmtpDialogue {
                     scanner = before;
                     break Verdict::Drop(done);
                 }
-                Found::Mend(_) if self.context.rules.bare_newline == BareNewline::Reject => {
+                Found::Mend(_) if self.origin.rules.bare_newline == BareNewline::Reject => {
                     if done == 0 {
                         return self.reject(before, out);
                     }
@@ -152,21 +152,23 @@ impl SmtpDialogue {
             return Ok(Verdict::Hold);
         }
         let content = input.get(len..).unwrap_or_default();
-        let field = if !first || self.transaction.accepted == 0 || (size == 0 && !last) {
-            String::new()
-        } else if size > 0 {
-            // RFC 5322 §2.2.3: content that begins with white space would fold into the field.
-            let Some(octet) = content.first() else { return Ok(Verdict::More) };
-            self.received(out.now, matches!(octet, b' ' | b'\t'))
-        } else {
-            self.received(out.now, false)
-        };
+        let mut field = BytesMut::new();
+        if first && self.transaction.accepted > 0 && (size > 0 || last) {
+            let apart = match content.first() {
+                // RFC 5322 §2.2.3: content that begins with white space would fold into the field.
+                Some(octet) if size > 0 => matches!(octet, b' ' | b'\t'),
+                None if size > 0 => return Ok(Verdict::More),
+                _ => false,
+            };
+            self.received(out.now, apart, &mut field);
+        }
         // A chunk of our own would have a reply of its own; so the field rides in the client's. The size cannot overflow:
         // `command::bdat` leaves room above it.
         let total = size.saturating_add(u64::try_from(field.len()).unwrap_or(u64::MAX));
         // Always written anew: how a backend reads `0010` is not known.
-        let command = format!("BDAT {total}{}\r\n{field}", if last { " LAST" } else { "" });
+        let command = format!("BDAT {total}{}\r\n", if last { " LAST" } else { "" });
         out.to_backend.put_slice(command.as_bytes());
+        out.to_backend.put_slice(&field);
         self.transaction.chunks_began = !last && (!first || !field.is_empty());
         self.queue.push(Pending::Bdat { last });
         self.await_chunk(size, Sink::Backend);
@@ -194,8 +196,8 @@ impl SmtpDialogue {
         }
     }
 
-    /// The Received field of one more message.
-    fn received(&mut self, at: SystemTime, apart: bool) -> String {
+    /// Writes the Received field of one more message.
+    fn received(&mut self, at: SystemTime, apart: bool, to: &mut BytesMut) {
         self.messages = self.messages.saturating_add(1);
         let trace = Trace {
             hello: self.hello.as_ref(),
@@ -206,6 +208,6 @@ impl SmtpDialogue {
             at,
             apart,
         };
-        received::field(&self.context, &trace)
+        received::write(&self.origin, &trace, to);
     }
 }

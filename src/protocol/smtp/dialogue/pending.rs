@@ -67,50 +67,59 @@ impl Pending {
     }
 }
 
-/// The queue.
+/// The queue. A client that waits for each answer never has more than one thing in it, so the first has its place here and
+/// only the others need memory of their own, which goes when the client has all its answers.
 #[derive(Debug, Default)]
-pub struct Queue(VecDeque<Pending>);
+pub struct Queue {
+    front: Option<Pending>,
+    /// Empty where there is no `front`.
+    behind: VecDeque<Pending>,
+}
 
 impl Queue {
     /// Whether the client has all its answers.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.front.is_none()
     }
 
     /// Whether another command must wait.
     pub fn is_full(&self) -> bool {
-        self.0.len() >= PENDING_LIMIT
+        self.behind.len() + 1 >= PENDING_LIMIT
     }
 
     /// The oldest one.
     pub fn front(&self) -> Option<&Pending> {
-        self.0.front()
+        self.front.as_ref()
     }
 
     /// The newest one.
     pub fn back(&self) -> Option<&Pending> {
-        self.0.back()
+        self.behind.back().or(self.front.as_ref())
     }
 
     /// A command went to the backend.
     pub fn push(&mut self, pending: Pending) {
-        self.0.push_back(pending);
+        if self.front.is_none() {
+            self.front = Some(pending);
+        } else {
+            self.behind.push_back(pending);
+        }
     }
 
     /// The backend answers the oldest one.
     pub fn pop(&mut self) -> Option<Pending> {
-        self.0.pop_front()
+        std::mem::replace(&mut self.front, self.behind.pop_front())
     }
 
     /// Our own replies whose turn has come.
     pub fn flush(&mut self, to_client: &mut BytesMut) {
-        while let Some(Pending::Own(reply)) = self.0.front() {
+        while let Some(Pending::Own(reply)) = self.front {
             to_client.extend_from_slice(reply);
-            self.0.pop_front();
+            self.pop();
         }
-        if self.0.is_empty() && self.0.capacity() > 8 {
+        if self.front.is_none() && self.behind.capacity() > 0 {
             // An idle session holds no memory for a burst of long ago.
-            self.0 = VecDeque::new();
+            self.behind = VecDeque::new();
         }
     }
 }

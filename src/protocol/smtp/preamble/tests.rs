@@ -20,7 +20,7 @@ struct Seen {
 
 fn learned() -> Learned {
     let lines = ["SIZE 10", "AUTH PLAIN", "XCLIENT NAME", "PIPELINING"];
-    Learned { lines: lines.map(str::to_owned).to_vec() }
+    Learned::from_iter(lines)
 }
 
 fn run_by(service: &str, input: &[u8], size: usize) -> Seen {

@@ -1,8 +1,9 @@
 //! DATA and BDAT.
 
 use super::{OFFER, after, command, envelope, hello, rejecting, smtp};
+use crate::protocol::smtp::dialogue::SmtpDialogue;
 use crate::protocol::smtp::fixtures::{Cut, End, Step, b, c, run};
-use crate::protocol::{Event, Wait};
+use crate::protocol::{Dialogue, Event, Out, Side, Verdict, Wait};
 
 const EMPTY: usize = {
     // The Received field of `envelope`, for sizes in BDAT.
@@ -17,6 +18,33 @@ const EMPTY: usize = {
 
 fn data() -> Vec<Step> {
     [envelope(), vec![c("DATA\r\n"), b("354 go\r\n")]].concat()
+}
+
+#[test]
+fn content_before_a_newline_in_two_reads_is_not_copied() {
+    let mut dialogue = SmtpDialogue::new(&smtp(), None);
+    let mut out = Out::default();
+    let before: [(Side, &[u8]); 9] = [
+        (Side::Backend, b"220 mx\r\n"),
+        (Side::Client, b"EHLO c\r\n"),
+        (Side::Backend, b"250 mx\r\n"),
+        (Side::Client, b"MAIL FROM:<a@b>\r\n"),
+        (Side::Backend, b"250 ok\r\n"),
+        (Side::Client, b"RCPT TO:<r>\r\n"),
+        (Side::Backend, b"250 ok\r\n"),
+        (Side::Client, b"DATA\r\n"),
+        (Side::Backend, b"354 go\r\n"),
+    ];
+    for (from, line) in before {
+        let verdict = dialogue.receive(from, line, &mut out);
+        assert!(matches!(verdict, Ok(Verdict::Pass(_) | Verdict::Drop(_))), "{verdict:?}");
+    }
+    assert_eq!(dialogue.receive(Side::Client, b"x\r\ny\r", &mut out), Ok(Verdict::Pass(4)));
+    assert!(out.to_backend.ends_with(b" +0000\r\n"), "{:?}", out.to_backend);
+    out.to_backend.clear();
+    assert_eq!(dialogue.receive(Side::Client, b"\r", &mut out), Ok(Verdict::More));
+    assert_eq!(dialogue.receive(Side::Client, b"\r\n.\r\n", &mut out), Ok(Verdict::Pass(5)));
+    assert!(out.to_backend.is_empty(), "{:?}", out.to_backend);
 }
 
 #[test]

@@ -13,10 +13,10 @@ fn rfc3207_4_2_after_starttls_the_greeting_is_swallowed() {
     assert_eq!(seen.client(), "250-mx\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-AUTH PLAIN\r\n250 SMTPUTF8\r\n");
     assert_eq!(seen.backend(), "EHLO c\r\n");
     assert_eq!(seen.end, End::Open(Wait::Login));
-    let lines = ["PIPELINING", "CHUNKING", "SMTPUTF8"].map(str::to_owned).to_vec();
+    let learned = Learned::from_iter(["PIPELINING", "CHUNKING", "SMTPUTF8"]);
     assert_eq!(
         seen.events,
-        [Event::Helo("c".to_owned()), Event::Command { name: "ehlo", ok: true }, Event::Learned(Learned { lines }),]
+        [Event::Helo("c".to_owned()), Event::Command { name: "ehlo", ok: true }, Event::Learned(learned),]
     );
     // No AUTH on port 25, whatever the backend says.
     let seen = run_cut(&smtp(), None, &hello());
