@@ -35,16 +35,19 @@ use crate::stop::Stop;
 /// A side is not judged while more than this waits in an outbox that it may fill.
 const HIGH_WATER: usize = 256 * 1024;
 
-const CLOSED: Reason = Reason::new(Outcome::Ok, "closed");
+/// It ended as it should.
+pub const CLOSED: Reason = Reason::new(Outcome::Ok, "closed");
 const CLIENT_GONE: Reason = Reason::new(Outcome::ClientError, "client connection lost");
-const CLIENT_TRUNCATED: Reason = Reason::new(Outcome::ClientError, "client ended without close_notify");
+/// Nobody knows whether something of it is missing.
+pub const CLIENT_TRUNCATED: Reason = Reason::new(Outcome::ClientError, "client ended without close_notify");
 const BACKEND_GONE: Reason = Reason::new(Outcome::BackendError, "backend closed the connection");
 const BACKEND_LOST: Reason = Reason::new(Outcome::BackendError, "backend connection lost");
 const BROKEN_CONTRACT: Reason = Reason::new(Outcome::BackendError, "internal error, please report");
 const CLIENT_STUCK: Reason = Reason::new(Outcome::Timeout, "client does not read");
 const BACKEND_STUCK: Reason = Reason::new(Outcome::Timeout, "backend does not read");
 const SHUTDOWN: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");
-const TIMEOUT_CLIENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long");
+/// It was the client's turn.
+pub const TIMEOUT_CLIENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long");
 const TIMEOUT_BACKEND: Reason = Reason::new(Outcome::Timeout, "backend silent for too long");
 
 /// What a relay starts from.

@@ -2,9 +2,10 @@
 
 mod notes;
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
@@ -18,6 +19,7 @@ use crate::backend::dns::Resolver;
 use crate::backend::health::Health;
 use crate::backend::inbound::{Inbound, read_proxy_header};
 use crate::backend::{self, Caller, Connected};
+use crate::buffers::Fill;
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
@@ -92,12 +94,12 @@ pub fn run(shared: Arc<Shared>, arrival: Arrival, place: impl Send) -> impl Futu
     let begin = Box::pin(begin(shared, arrival));
     async move {
         let (mut notes, begun) = begin.await;
-        let Begun { start, failure, permit } = match begun {
+        let Begun { start, failure, permit, waited } = match begun {
             Ok(begun) => begun,
             Err(reason) => return notes.end(reason),
         };
         let shared = notes.shared();
-        let allowed = |wait| allowed(&shared.deadlines, wait);
+        let allowed = |wait| allowed(&shared.deadlines, waited, wait);
         let end = relay::run(start, allowed, shared.stop.clone(), |event| notes.hear(event)).await;
         notes.relayed(end.bytes_in, end.bytes_out);
         match end.client {
@@ -117,6 +119,8 @@ struct Begun {
     /// Why there is no backend.
     failure: Option<Reason>,
     permit: AddressPermit,
+    /// How much of its time to log in the client has used up.
+    waited: Duration,
 }
 
 async fn begin(shared: Arc<Shared>, arrival: Arrival) -> (Notes, Result<Begun, Reason>) {
@@ -176,11 +180,19 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         learned: shared.learned.load_full(),
     };
 
-    // Cleartext, where the service begins with it; then TLS, unless the client stays plain.
+    // Cleartext, where the service begins with it; then TLS, unless the client stays plain. Behind STARTTLS it is the client
+    // who speaks first (RFC 3207 §4.2, RFC 9051 §6.2.1): one that only tries our TLS never reaches the backend.
+    let mut waited = Duration::ZERO;
     let (client, client_input, opening) = match service.tls {
         TlsMode::Implicit => (secure(shared, stream, &mut context, notes).await?, BytesMut::new(), None),
         TlsMode::Optional | TlsMode::Required => match talk(shared, stream, &context, notes).await {
-            Talked::StartTls(stream) => (secure(shared, stream, &mut context, notes).await?, BytesMut::new(), None),
+            Talked::StartTls(stream) => {
+                let client = secure(shared, stream, &mut context, notes).await?;
+                let began = Instant::now();
+                let (client, input) = hear_first_words(shared, client).await?;
+                waited = began.elapsed();
+                (client, input, None)
+            }
             Talked::StayPlain(stream, input, opening) => (Client::Plain(stream), input, Some(opening)),
             Talked::Over(stream, reason) => {
                 if let Some(stream) = stream {
@@ -203,7 +215,7 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
     };
     let dialogue = service.protocol.dialogue(&context, opening);
     let start = relay::Start { client, client_input, backend, backend_input, dialogue };
-    Ok(Begun { start, failure, permit })
+    Ok(Begun { start, failure, permit, waited })
 }
 
 /// The two ends of a connection.
@@ -295,10 +307,31 @@ async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Resu
     })
 }
 
-fn allowed(deadlines: &Deadlines, wait: Wait) -> Duration {
+/// Waits until the client says something, and what it is.
+async fn hear_first_words(shared: &Shared, mut client: Client) -> Result<(Client, BytesMut), Reason> {
+    let mut input = BytesMut::new();
+    let heard = timeout(shared.deadlines.login, poll_fn(|cx| client.poll_fill(cx, &mut input)));
+    let (farewell, reason) = match unless_stopped(shared, heard).await {
+        Ok(Ok(Ok(1..))) => return Ok((client, input)),
+        Ok(Ok(Ok(0))) => {
+            finish(client).await;
+            return Err(relay::CLOSED);
+        }
+        Ok(Ok(Err(_))) => {
+            close(client).await;
+            return Err(relay::CLIENT_TRUNCATED);
+        }
+        Ok(Err(_)) => (Farewell::Timeout, relay::TIMEOUT_CLIENT),
+        Err(reason) => (Farewell::Shutdown, reason),
+    };
+    part(shared, client, farewell).await;
+    Err(reason)
+}
+
+fn allowed(deadlines: &Deadlines, waited: Duration, wait: Wait) -> Duration {
     match wait {
         Wait::Command => deadlines.command,
-        Wait::Login => deadlines.login,
+        Wait::Login => deadlines.login.saturating_sub(waited),
         Wait::Body => deadlines.body,
         Wait::Greeting => deadlines.greeting,
         Wait::Reply => deadlines.reply,
@@ -309,7 +342,7 @@ fn allowed(deadlines: &Deadlines, wait: Wait) -> Duration {
 /// One line for a client that is not served. Where TLS comes first, so does the handshake: a client cannot read it otherwise.
 async fn say_goodbye(shared: &Shared, stream: TcpStream, reason: Reason, notes: &mut Notes) -> Reason {
     let service = shared.listener.service;
-    let mut client = match service.tls {
+    let client = match service.tls {
         TlsMode::Optional | TlsMode::Required => Client::Plain(stream),
         TlsMode::Implicit => match handshake(shared, stream, notes).await {
             Ok((client, _)) => client,
@@ -318,11 +351,16 @@ async fn say_goodbye(shared: &Shared, stream: TcpStream, reason: Reason, notes: 
             Err(_) => return reason,
         },
     };
-    let line = service.protocol.farewell(&shared.hostname, Farewell::TooManyConnections);
+    part(shared, client, Farewell::TooManyConnections).await;
+    reason
+}
+
+/// Says why, and closes.
+async fn part(shared: &Shared, mut client: Client, why: Farewell) {
+    let line = shared.listener.service.protocol.farewell(&shared.hostname, why);
     if let Ok(Ok(())) = timeout(LINGER, client.write_all(&line)).await {
         close(client).await;
     }
-    reason
 }
 
 /// Ends our side of a connection whose client has ended its own: it sends nothing more that would turn closing the socket

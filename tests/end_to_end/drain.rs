@@ -54,15 +54,20 @@ fn after_the_drain_time_sessions_are_told_to_go() {
     let mut imap = gate.secured("imaps", &config);
     let mut cleartext_imap = gate.connect("imap");
     cleartext_imap.line().expect("a greeting");
+    let mut silent_imap = gate.secured("imap", &config);
+    let mut silent = gate.connect("smtp");
+    assert_eq!(silent.reply().code, 220);
+    assert_eq!(silent.say("STARTTLS").code, 220);
+    let mut silent = silent.tls(&config);
     let mut unfinished = in_a_message(&gate, &user);
     gate.signal("TERM");
-    for wire in [&mut idle, &mut greeted, &mut unfinished] {
+    for wire in [&mut idle, &mut greeted, &mut silent, &mut unfinished] {
         assert_eq!(wire.reply().code, 421);
     }
-    for wire in [&mut imap, &mut cleartext_imap] {
+    for wire in [&mut imap, &mut cleartext_imap, &mut silent_imap] {
         assert!(wire.line().expect("a farewell").starts_with("* BYE"));
     }
-    for mut wire in [idle, greeted, unfinished, imap, cleartext_imap] {
+    for mut wire in [idle, greeted, silent, unfinished, imap, cleartext_imap, silent_imap] {
         wire.end();
     }
     assert_eq!(gate.ended().code(), Some(0));

@@ -150,3 +150,56 @@ fn every_connection_beyond_the_limit_is_in_the_log_also_those_that_hear_nothing(
         (refused == MANY).then_some(())
     });
 }
+
+#[test]
+fn a_client_that_only_tries_our_tls_never_reaches_the_backend() {
+    let backend = backend();
+    let dovecot = Fake::start(|mut wire| {
+        wire.send("* OK ready\r\n");
+        while let Some(line) = wire.line() {
+            let tag = line.split(' ').next().unwrap_or_default();
+            wire.send(format!("* CAPABILITY IMAP4rev1\r\n{tag} OK done\r\n"));
+        }
+    });
+    let gate = Setup::new()
+        .listener_with("smtp", backend.port, "none", "allow_relay_as_proxy = true")
+        .listener("imap", dovecot.port, "none")
+        .start();
+    let before = (backend.connections(), dovecot.connections());
+    let config = Offer::default().config();
+    for service in ["smtp", "imap"] {
+        let mut wire = gate.connect(service);
+        if service == "smtp" {
+            assert_eq!(wire.reply().code, 220);
+            assert_eq!(wire.say("EHLO scanner.example.net").code, 250);
+            assert_eq!(wire.say("STARTTLS").code, 220);
+        } else {
+            wire.line().expect("a greeting");
+            assert!(wire.tagged("s", "STARTTLS").concat().starts_with("s OK"));
+        }
+        let mut wire = wire.tls(&config);
+        wire.finish();
+        wire.end();
+        let port = format!("client_port={}", wire.port);
+        gate.log.wait_for(&["event=ended", &port, "outcome=ok", "reason=closed"]);
+        assert_eq!((backend.connections(), dovecot.connections()), before, "{service}");
+    }
+    // Whoever speaks is heard there.
+    assert_eq!(gate.secured("smtp", &config).say("NOOP").code, 250);
+    assert_eq!((backend.connections(), dovecot.connections()), (before.0 + 1, before.1));
+}
+
+#[test]
+fn a_client_that_breaks_off_behind_its_handshake_is_told_from_one_that_ends() {
+    let backend = backend();
+    let gate = start("", "", &backend);
+    let before = backend.connections();
+    let mut wire = gate.connect("smtp");
+    assert_eq!(wire.reply().code, 220);
+    assert_eq!(wire.say("STARTTLS").code, 220);
+    let wire = wire.tls(&Offer::default().config());
+    let port = format!("client_port={}", wire.port);
+    drop(wire);
+    gate.log.wait_for(&["event=ended", &port, "client ended without close_notify"]);
+    assert_eq!(backend.connections(), before);
+}

@@ -68,6 +68,17 @@ fn slow_clients_are_told_to_go_whatever_they_are_slow_at() {
             drop(wire);
             ended(2, before);
         });
+        // Behind STARTTLS, before the first word.
+        scope.spawn(|| {
+            let mut wire = connect(21, "smtp");
+            assert_eq!(wire.reply().code, 220);
+            assert_eq!(wire.say("STARTTLS").code, 220);
+            let mut wire = wire.tls(config);
+            assert_eq!(wire.reply().code, 421);
+            wire.end();
+            drop(wire);
+            ended(21, client);
+        });
         // In the handshake: nothing, or half of it.
         scope.spawn(|| {
             connect(3, "submissions").end();
