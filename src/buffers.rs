@@ -90,20 +90,6 @@ pub fn give_back(buffer: BytesMut) {
     POOL.with_borrow_mut(|pool| pool.give_back(buffer));
 }
 
-/// Octets that wait for more move out of a buffer that is much larger than this and than they are, so that a slow peer
-/// costs what it sent.
-const SMALL: usize = 4 * 1024;
-
-/// Nothing more happens to `buffer` for now: keep no more memory than the octets in it.
-pub fn rest(buffer: &mut BytesMut) {
-    if buffer.is_empty() {
-        give_back(std::mem::take(buffer));
-    } else if buffer.capacity() > 2 * buffer.len().max(SMALL) {
-        let kept = BytesMut::from(&buffer[..]);
-        give_back(std::mem::replace(buffer, kept));
-    }
-}
-
 /// A stream that is read with as little copying as it can: what it opened in a buffer of its own changes hands.
 pub trait Fill {
     /// Reads what there is behind the octets in `into`, which may be replaced by another buffer if it is empty.

@@ -30,9 +30,9 @@ pub struct Scale {
 
 impl Scale {
     pub const FULL: Self = Self {
-        handshakes: 2000,
-        mails: 2000,
-        fifties: 100,
+        handshakes: 1500,
+        mails: 1500,
+        fifties: 60,
         octets: 1 << 30,
         noops: 20_000,
         idle: 4000,

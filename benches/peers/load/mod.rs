@@ -38,7 +38,11 @@ impl Pace {
     }
 }
 
-/// Does an operation `count` times, one lane for each of `lanes`, one after another within a lane.
+/// After so long no operation begins any more: some servers wait tens of milliseconds for nothing in each, and what one costs
+/// is known well enough from fewer.
+const LONG_ENOUGH: Duration = Duration::from_secs(4);
+
+/// Does an operation `count` times, or for some seconds, one lane for each of `lanes`, one after another within a lane.
 pub async fn repeat<L, O, F>(lanes: Vec<L>, count: usize, operation: O) -> anyhow::Result<(Pace, Vec<L>)>
 where
     L: Send + 'static,
@@ -46,13 +50,13 @@ where
     F: Future<Output = anyhow::Result<L>> + Send,
 {
     let taken = Arc::new(AtomicUsize::new(0));
-    let began = Instant::now();
+    let start = Instant::now();
     let mut tasks = JoinSet::new();
     for mut lane in lanes {
         let (taken, operation) = (taken.clone(), operation.clone());
         tasks.spawn(async move {
             let mut latencies = Vec::with_capacity(count);
-            while taken.fetch_add(1, Ordering::Relaxed) < count {
+            while taken.fetch_add(1, Ordering::Relaxed) < count && start.elapsed() < LONG_ENOUGH {
                 let began = Instant::now();
                 lane = operation(lane).await?;
                 latencies.push(began.elapsed());
@@ -67,7 +71,7 @@ where
         pace.latencies.extend(latencies);
         lanes.push(lane);
     }
-    pace.elapsed = began.elapsed();
+    pace.elapsed = start.elapsed();
     pace.latencies.sort_unstable();
     Ok((pace, lanes))
 }
