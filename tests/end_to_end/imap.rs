@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::received::base64;
+use crate::support::base64;
 use crate::support::clients::{Envelope, Reader, Sender, Target, Tls};
 use crate::support::gate::{Setup, gate};
 use crate::support::mail;

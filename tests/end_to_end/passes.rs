@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::{Mutex, mpsc};
 use std::time::Instant;
 
-use crate::received::base64;
+use crate::support::base64;
 use crate::support::clients::{Tls, python, run};
 use crate::support::fake::{self, Fake};
 use crate::support::gate::{Gate, Setup, gate};

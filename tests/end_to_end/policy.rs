@@ -2,13 +2,13 @@
 
 use rustls::ProtocolVersion;
 
-use crate::received::base64;
+use crate::support::base64;
 use crate::support::clients::{Finished, Tls, run};
 use crate::support::gate::{Gate, Setup, gate};
 use crate::support::pki::{HOSTNAME, pki};
 use crate::support::stack::{PASSWORD, stack};
 use crate::support::warden;
-use crate::support::wire::Offer;
+use crate::support::wire::{Offer, client_hello};
 
 /// `openssl s_client` on a service.
 fn s_client(gate: &Gate, service: &str, more: &[&str]) -> Finished {
@@ -186,14 +186,6 @@ fn tls_on_a_cleartext_port_and_cleartext_on_a_tls_port_end_at_once() {
         let what = if bytes == http { "HTTP" } else { "TLS" };
         log.wait_for(&[&format!("client_port={} ", wire.port), "reason=", what]);
     }
-}
-
-pub fn client_hello() -> Vec<u8> {
-    let name = HOSTNAME.try_into().expect("a name");
-    let mut connection = rustls::ClientConnection::new(Offer::default().config(), name).expect("a connection");
-    let mut bytes = Vec::new();
-    connection.write_tls(&mut bytes).expect("a ClientHello");
-    bytes
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use rustls::{NamedGroup, ProtocolVersion, SignatureScheme};
 
+use crate::support::base64;
 use crate::support::clients::run as run_program;
 use crate::support::dns::Zone;
 use crate::support::gate::{BEHIND_BALANCER, Gate, Setup, gate};
@@ -129,20 +130,6 @@ fn send(wire: &mut Wire, bdat: bool) {
         assert_eq!(wire.say("DATA").code, 354);
         assert_eq!(wire.say(&format!("{content}.")).code, 250);
     }
-}
-
-/// RFC 4648 §4.
-pub fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().chain(&[0, 0]).take(3).fold(0, |group, octet| group << 8 | usize::from(*octet));
-        for place in 0..4 {
-            let digit = char::from(ALPHABET[group >> (18 - 6 * place) & 63]);
-            text.push(if place <= chunk.len() { digit } else { '=' });
-        }
-    }
-    text
 }
 
 const RSA_PSS: &str = " server-signature RSA-PSS (2048 bits) server-digest SHA256";

@@ -19,6 +19,8 @@ pub mod wire;
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+
 /// The text of a file in `config/backends/`, with the ports that the administrator would keep replaced by free ones.
 pub fn shipped(file: &str, ports: &[(u16, u16)]) -> String {
     let path = repository().join("config/backends").join(file);
@@ -40,4 +42,9 @@ pub fn shipped(file: &str, ports: &[(u16, u16)]) -> String {
 /// The repository's root.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// RFC 4648 §4, as SASL wants it.
+pub fn base64(octets: impl AsRef<[u8]>) -> String {
+    base64::engine::general_purpose::STANDARD.encode(octets)
 }

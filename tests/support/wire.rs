@@ -333,3 +333,12 @@ impl ServerCertVerifier for AnyCertificate {
         self.signatures.clone()
     }
 }
+
+/// The octets of a ClientHello.
+pub fn client_hello() -> Vec<u8> {
+    let name = HOSTNAME.try_into().expect("a name");
+    let mut connection = ClientConnection::new(Offer::default().config(), name).expect("a connection");
+    let mut bytes = Vec::new();
+    connection.write_tls(&mut bytes).expect("a ClientHello");
+    bytes
+}

@@ -1,9 +1,9 @@
 //! What is no mail client, or one with something up its sleeve: closed at once, and logged once with what it was.
 
-use crate::policy::client_hello;
 use crate::support::gate::gate;
 use crate::support::logs::Log;
 use crate::support::wire::Wire;
+use crate::support::wire::client_hello;
 
 /// The last record of the session of a client's port.
 fn ended(log: &Log, port: u16, service: &str) -> String {

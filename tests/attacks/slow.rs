@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use crate::policy::client_hello;
 use crate::support::fake::{self, Fake};
 use crate::support::gate::{Gate, Setup};
 use crate::support::wait::PATIENCE;
+use crate::support::wire::client_hello;
 use crate::support::wire::{Offer, Wire};
 
 /// Everything within a second. The backend is in no hurry.

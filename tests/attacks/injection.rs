@@ -3,12 +3,12 @@
 
 use std::sync::{Mutex, mpsc};
 
-use crate::policy::client_hello;
-use crate::received::base64;
+use crate::support::base64;
 use crate::support::fake::{self, Fake};
 use crate::support::gate::{Gate, Setup};
 use crate::support::pki::HOSTNAME;
 use crate::support::wait::PATIENCE;
+use crate::support::wire::client_hello;
 use crate::support::wire::{Offer, Wire};
 
 /// A mail's content, line by line.

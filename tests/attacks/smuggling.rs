@@ -1,7 +1,7 @@
 //! SMTP smuggling against a Postfix that accepts every false end of data: the mails that arrive are those that the client
 //! was told were accepted, whatever stands in them, by DATA and by BDAT, whichever way bare newlines are treated.
 
-use crate::attacks::{begin, carrier};
+use crate::relayed::{begin, carrier};
 use crate::support::gate::{Gate, Setup, gate};
 use crate::support::stack::{User, stack};
 use crate::support::wire::{Offer, Wire};
