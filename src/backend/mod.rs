@@ -6,6 +6,7 @@
 
 pub mod dns;
 mod error;
+pub mod exposure;
 pub mod health;
 mod imap_id;
 pub mod inbound;

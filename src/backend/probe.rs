@@ -123,7 +123,11 @@ async fn see(
     Ok(seen)
 }
 
-async fn see_smtp(talk: &mut Talk<'_>, identity: ClientIdentity, hostname: &str) -> Result<Seen, ConnectError> {
+pub(super) async fn see_smtp(
+    talk: &mut Talk<'_>,
+    identity: ClientIdentity,
+    hostname: &str,
+) -> Result<Seen, ConnectError> {
     let greeting = talk.reply("greeting").await?;
     if greeting.code != 220 {
         return Err(talk.refused("greeting", &greeting.text));
