@@ -12,6 +12,8 @@ mod support;
 mod bounds;
 #[path = "attacks/cutoff.rs"]
 mod cutoff;
+#[path = "attacks/imap_model.rs"]
+mod imap_model;
 #[path = "attacks/injection.rs"]
 mod injection;
 #[path = "attacks/relayed.rs"]

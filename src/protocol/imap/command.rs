@@ -52,9 +52,10 @@ pub(super) fn token(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// RFC 9051 §9: `tag = 1*<any ASTRING-CHAR except "+">`.
+/// RFC 9051 §9: `tag = 1*<any ASTRING-CHAR except "+">`, less `/`: Dovecot from 2.2 on takes a tag with one for HTTP, and answers the
+/// command without its tag, so that nobody could tell when it is done.
 fn is_tag_char(octet: u8) -> bool {
-    (is_atom_char(octet) || octet == b']') && octet != b'+'
+    (is_atom_char(octet) || octet == b']') && !matches!(octet, b'+' | b'/')
 }
 
 /// RFC 9051 §9: `ATOM-CHAR`.
@@ -271,6 +272,7 @@ mod tests {
             (b"a\xe9 NOOP", Err(Untold { tag: None })),
             (b"a\0 NOOP", Err(Untold { tag: None })),
             (b"a{ NOOP", Err(Untold { tag: None })),
+            (b"a/1 NOOP", Err(Untold { tag: None })),
             (&[b'a'; limits::TAG + 1], Err(Untold { tag: None })),
         ];
         for (line, expected) in cases {
