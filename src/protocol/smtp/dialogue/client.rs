@@ -63,6 +63,10 @@ impl SmtpDialogue {
         };
         let line = input.get(..len).unwrap_or_default();
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+        // Whatever its line ends in.
+        if !sasl && !proper && command::is_http(line) {
+            return self.violate(reasons::HTTP.violation(replies::NOT_HTTP));
+        }
         if !proper {
             return Ok(self.refuse_line(len, replies::BARE_NEWLINE, reasons::BARE_NEWLINE, out));
         }
