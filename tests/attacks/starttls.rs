@@ -30,7 +30,7 @@ impl Preamble for Watched {
 
     fn receive(&mut self, input: &[u8], to_client: &mut BytesMut, events: &mut Vec<Event>) -> Result<Heard, Violation> {
         // Nobody may be listening any more.
-        drop(self.shown.send(self.consumed + input.len()));
+        _ = self.shown.send(self.consumed + input.len());
         let heard = self.inner.receive(input, to_client, events)?;
         self.consumed += heard.consumed;
         Ok(heard)
