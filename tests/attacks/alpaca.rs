@@ -66,7 +66,8 @@ fn alpaca_foreign_names_on_every_service_however_many() {
             assert!(error.to_string().contains("NoApplicationProtocol"), "{service}, {list:?}: {error}");
             let port = wire.port;
             drop(wire);
-            let record = log.wait_for(&["event=ended", &format!("client_port={port} ")]);
+            let record =
+                log.wait_for(&["event=ended", &format!("service={service} "), &format!("client_port={port} ")]);
             assert!(record.contains("\"wrong ALPN\"") && record.contains("outcome=policy"), "{service}: {record}");
         }
         // Ours among others is ours.
@@ -119,7 +120,8 @@ fn rfc7301_3_1_a_malformed_list_of_protocols_is_no_list() {
             let port = wire.port;
             drop(wire.rest());
             drop(wire);
-            let record = log.wait_for(&["event=ended", &format!("client_port={port} ")]);
+            let record =
+                log.wait_for(&["event=ended", &format!("service={service} "), &format!("client_port={port} ")]);
             // The last one is a list: of a name that is ours and one that is not.
             let refused = record.contains("outcome=client_error") || record.contains("outcome=policy");
             assert!(refused && !log.text().contains(&format!("event=secured client_port={port} ")), "{n}: {record}");
@@ -281,7 +283,11 @@ fn other_protocols_greetings_lead_nowhere() {
                 assert!(lines.iter().all(refused), "{service}, {secured}, {text:?}: {said}");
                 let port = wire.port;
                 drop(wire);
-                let record = gate.log.wait_for(&["event=ended", &format!("client_port={port} ")]);
+                let record = gate.log.wait_for(&[
+                    "event=ended",
+                    &format!("service={service} "),
+                    &format!("client_port={port} "),
+                ]);
                 assert!(record.contains("client=127.0.0.1 "), "{record}");
             }
         }

@@ -28,7 +28,7 @@ fn a_real_dovecot_agrees_with_the_gate_on_where_commands_end() {
         let said = wire.rest();
         let port = wire.port;
         drop(wire);
-        let record = log.wait_for(&["event=ended", &format!("client_port={port} ")]);
+        let record = log.wait_for(&["event=ended", "service=imaps ", &format!("client_port={port} ")]);
         let what = format!("seed {seed}: {}: {said}", octets.escape_ascii());
         assert!(!record.contains("outcome=backend_error") && !record.contains("outcome=timeout"), "{what}\n{record}");
         assert!(!said.contains("STARTTLS completed") && !said.contains("Begin TLS"), "{what}");

@@ -362,7 +362,7 @@ fn an_imap_user_leaves_one_line_in_each_log() {
                     assert!(refused, "{octet}: {answer}");
                     let port = wire.port;
                     drop(wire);
-                    ours.wait_for(&["event=ended", &format!("client_port={port} ")]);
+                    ours.wait_for(&["event=ended", "service=imaps ", &format!("client_port={port} ")]);
                 }
             });
         }
