@@ -8,17 +8,27 @@
 #[allow(dead_code)] // the end-to-end tests use the rest
 mod support;
 
+#[path = "attacks/alpaca.rs"]
+mod alpaca;
 #[path = "attacks/bounds.rs"]
 mod bounds;
 #[path = "attacks/cutoff.rs"]
 mod cutoff;
+#[path = "attacks/imap_model.rs"]
+mod imap_model;
+#[path = "attacks/imap_streams.rs"]
+mod imap_streams;
 #[path = "attacks/injection.rs"]
 mod injection;
+#[path = "attacks/octets.rs"]
+mod octets;
 #[path = "attacks/relayed.rs"]
 mod relayed;
 #[path = "attacks/slow.rs"]
 mod slow;
 #[path = "attacks/smuggling.rs"]
 mod smuggling;
+#[path = "attacks/starttls.rs"]
+mod starttls;
 #[path = "attacks/strangers.rs"]
 mod strangers;

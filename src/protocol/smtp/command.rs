@@ -49,7 +49,7 @@ pub enum Verb {
     Other,
     /// Never for a client behind a gate: it would speak of who the client is, swap the roles or open a raw exchange.
     Forbidden,
-    /// The first word of an HTTP request: a browser was tricked into talking to us, or a scanner.
+    /// An HTTP request: a browser was tricked into talking to us, or a scanner.
     Http,
 }
 
@@ -122,11 +122,28 @@ pub fn parse(line: &[u8]) -> Option<Command<'_>> {
     if word.is_empty() || !word.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_')) {
         return None;
     }
+    let argument = argument.trim_ascii();
+    // A browser's script may call its method what it likes, and no command that we do not know is about a path.
+    let unknown = if argument.starts_with(b"/") { Verb::Http } else { Verb::Other };
     let (verb, name) = COMMANDS
         .iter()
         .find(|entry| word.eq_ignore_ascii_case(entry.word.as_bytes()))
-        .map_or((Verb::Other, "unknown"), |entry| (entry.verb, entry.name));
-    Some(Command { verb, name, argument: argument.trim_ascii() })
+        .map_or((unknown, "unknown"), |entry| (entry.verb, entry.name));
+    Some(Command { verb, name, argument })
+}
+
+/// Whether the line is an HTTP request of which no more than the beginning needs to be there. What follows a line like that may
+/// have been written by somebody else than the one who sends it.
+pub fn is_http(line: &[u8]) -> bool {
+    let line = line.get(..COMMAND_LIMIT).unwrap_or(line);
+    parse(line.trim_ascii_end()).is_some_and(|command| command.verb == Verb::Http)
+}
+
+/// Whether what begins here is no text, and so no command: some other protocol.
+pub fn is_binary(input: &[u8]) -> bool {
+    // What may yet be a TLS record is told from its second octet on.
+    input.first().is_some_and(|octet| !octet.is_ascii() || (octet.is_ascii_control() && !b"\r\n\t".contains(octet)))
+        && input != b"\x16"
 }
 
 /// How long the command line may be that `input` begins with.
@@ -232,14 +249,20 @@ mod tests {
     }
 
     #[test]
-    fn http_is_known_by_its_first_word() {
-        let is_http = |line| parse(line).is_some_and(|command| command.verb == Verb::Http);
-        for line in [&b"GET / HTTP/1.1"[..], b"connect x:25", b"PRI * HTTP/2.0"] {
+    fn other_protocols_are_known_by_their_first_octets() {
+        for line in [&b"GET / HTTP/1.1"[..], b"connect x:25", b"PRI * HTTP/2.0", b"X /x HTTP/1.1", b"POST /\r\n"] {
             assert!(is_http(line), "{line:?}");
         }
-        for line in [&b"GETX"[..], b"HELP", b""] {
+        for line in [&b"GETX"[..], b"HELP", b"", b"NOOP /", b"X a/b"] {
             assert!(!is_http(line), "{line:?}");
         }
+        let long = [b"POST /".to_vec(), vec![b'x'; 3 * COMMAND_LIMIT]].concat();
+        assert!(is_http(&long) && is_http(&long[..COMMAND_LIMIT]));
+        for octet in 0..=255 {
+            let text = (b' '..=b'~').contains(&octet) || b"\r\n\t".contains(&octet);
+            assert_eq!(is_binary(&[octet, b'x']), !text, "{octet}");
+        }
+        assert!(!is_binary(b"") && !is_binary(b"\x16") && is_binary(b"\x16a"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub const BEHIND_AUTH: Reason = Reason::new(Outcome::ClientError, "more before t
 pub const CLIENT_LOST: Reason = Reason::new(Outcome::ClientError, "client went away in a message");
 pub const CLIENT_CUT: Reason = Reason::new(Outcome::ClientError, "connection cut");
 pub const HTTP: Reason = Reason::new(Outcome::ClientError, "HTTP request on an SMTP port");
+pub const BINARY: Reason = Reason::new(Outcome::ClientError, "binary protocol on an SMTP port");
 pub const TLS_ON_CLEARTEXT: Reason = Reason::new(Outcome::ClientError, "TLS handshake on a cleartext port");
 
 pub const FORBIDDEN: Reason = Reason::new(Outcome::Policy, "command not allowed");

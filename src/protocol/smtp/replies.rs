@@ -27,6 +27,7 @@ pub const TLS_TOO_LATE: &[u8] = b"454 4.7.0 TLS not available any more in this s
 pub const STARTTLS_FIRST: &[u8] = b"530 5.7.0 Must issue a STARTTLS command first\r\n";
 pub const TOO_MANY_ERRORS: &[u8] = b"421 4.7.0 Error: too many errors\r\n";
 pub const NOT_HTTP: &[u8] = b"554 5.5.0 This is SMTP, not HTTP\r\n";
+pub const NOT_BINARY: &[u8] = b"554 5.5.0 This is SMTP, and no command begins like that\r\n";
 pub const BEHIND_DATA: &[u8] = b"554 5.5.0 Error: content sent before the answer to DATA\r\n";
 pub const BEHIND_AUTH: &[u8] = b"554 5.5.0 Error: more sent before the answer to AUTH\r\n";
 pub const BEHIND_STARTTLS: &[u8] = b"554 5.5.1 Error: nothing may follow STARTTLS before TLS\r\n";

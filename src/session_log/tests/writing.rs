@@ -191,3 +191,12 @@ fn what_is_held_back_is_forgotten_with_its_sessions_or_released() {
     drop(log);
     assert!(told().contains("the last word"), "{}", told());
 }
+
+#[test]
+fn a_queue_whose_writer_is_gone_keeps_nobody_waiting() {
+    let queue = Queue::default();
+    queue.close();
+    assert!(queue.take().is_none());
+    // Whoever closes a log asks for its last lines, and the writer may have been quicker.
+    assert!(queue.flush(Duration::from_millis(50)), "all is written");
+}

@@ -48,15 +48,25 @@ impl SmtpDialogue {
             return self.skip(input, out);
         }
         let sasl = matches!(self.state, State::SaslResponse);
+        if !sasl && command::is_binary(input) {
+            return self.violate(reasons::BINARY.violation(replies::NOT_BINARY));
+        }
         let limit = if sasl { command::AUTH_LIMIT } else { command::line_limit(input) };
         let (len, proper) = match first_line(input, limit) {
             Line::Partial => return Ok(Verdict::More),
+            Line::TooLong if !sasl && command::is_http(input) => {
+                return self.violate(reasons::HTTP.violation(replies::NOT_HTTP));
+            }
             Line::TooLong => return self.skip(input, out),
             Line::BareNewline(n) => (n, false),
             Line::Whole(n) => (n, true),
         };
         let line = input.get(..len).unwrap_or_default();
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+        // Whatever its line ends in.
+        if !sasl && !proper && command::is_http(line) {
+            return self.violate(reasons::HTTP.violation(replies::NOT_HTTP));
+        }
         if !proper {
             return Ok(self.refuse_line(len, replies::BARE_NEWLINE, reasons::BARE_NEWLINE, out));
         }

@@ -69,10 +69,22 @@ fn what_the_gate_does_not_know_the_backend_answers() {
 
 #[test]
 fn http_inside_tls_ends_the_session_after_what_is_owed() {
-    let (client, backend, seen) = after(&smtp(), &hello(), &[c("NOOP\r\nGET / HTTP/1.1\r\nNOOP\r\n"), b("250 n\r\n")]);
-    assert_eq!(client, "250 n\r\n554 5.5.0 This is SMTP, not HTTP\r\n");
+    let long = format!("POST /{} HTTP/1.1\r\n", "x".repeat(4000));
+    for request in ["GET / HTTP/1.1\r\n", "GET / HTTP/1.1\n", "X-Mine /x HTTP/1.1\r\n", &long] {
+        let (client, backend, seen) =
+            after(&smtp(), &hello(), &[c(format!("NOOP\r\n{request}NOOP\r\n")), b("250 n\r\n")]);
+        assert_eq!(client, "250 n\r\n554 5.5.0 This is SMTP, not HTTP\r\n");
+        assert_eq!(backend, "NOOP\r\n");
+        assert_eq!(seen.end, End::Violated("HTTP request on an SMTP port"));
+    }
+}
+
+#[test]
+fn a_binary_protocol_inside_tls_ends_the_session_after_what_is_owed() {
+    let (client, backend, seen) = after(&smtp(), &hello(), &[c(b"NOOP\r\n\x00\x03\x00\r\nNOOP\r\n"), b("250 n\r\n")]);
+    assert_eq!(client, "250 n\r\n554 5.5.0 This is SMTP, and no command begins like that\r\n");
     assert_eq!(backend, "NOOP\r\n");
-    assert_eq!(seen.end, End::Violated("HTTP request on an SMTP port"));
+    assert_eq!(seen.end, End::Violated("binary protocol on an SMTP port"));
 }
 
 #[test]
