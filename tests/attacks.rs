@@ -10,14 +10,16 @@ mod support;
 
 #[path = "attacks/bounds.rs"]
 mod bounds;
+#[path = "attacks/commands.rs"]
+mod commands;
 #[path = "attacks/cutoff.rs"]
 mod cutoff;
 #[path = "attacks/injection.rs"]
 mod injection;
-#[path = "attacks/relayed.rs"]
-mod relayed;
 #[path = "attacks/slow.rs"]
 mod slow;
+#[path = "attacks/smtp/mod.rs"]
+mod smtp;
 #[path = "attacks/smuggling.rs"]
 mod smuggling;
 #[path = "attacks/strangers.rs"]

@@ -143,8 +143,8 @@ fn content_before_a_354_waits_and_before_anything_else_is_the_end() {
 
 #[test]
 fn a_rejected_message_never_ends_for_the_backend() {
-    let reply = "550 5.5.2 Error: bare CR or LF in message\r\n\
-        421 4.7.0 Error: closing after a bare CR or LF in a message\r\n";
+    let reply = "550 5.5.2 Error: bare CR or LF, or NUL at the beginning of a line, in message\r\n\
+        421 4.7.0 Error: closing after that\r\n";
     let cases: &[(&[u8], &str)] = &[
         (b"a\nb\r\n.\r\nQUIT\r\n", "{R}a"),
         (b"a\rb\r\n.\r\n", "{R}a"),
