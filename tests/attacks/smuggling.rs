@@ -79,7 +79,8 @@ fn arrived(gate: &Gate, user: &User, count: usize) -> HashMap<String, Vec<Vec<u8
     assert_eq!(wire.say("QUIT").code, 221);
     let mut bodies: HashMap<String, Vec<Vec<u8>>> = HashMap::new();
     for mail in user.mails(count + 1) {
-        let (fields, body) = mail::split(&mail);
+        let (fields, rest) = mail::split(&mail);
+        let body = rest.strip_prefix(b"\n").expect("an empty line").to_vec();
         let subject = fields.iter().find_map(|field| field.strip_prefix("Subject: ")).expect("a subject");
         bodies.entry(subject.trim_end().to_owned()).or_default().push(body);
     }
