@@ -88,6 +88,9 @@ static COMMANDS: &[Entry] = &[
     entry("TURN", "turn", Verb::Forbidden),
     entry("ATRN", "atrn", Verb::Forbidden),
     entry("XEXCH50", "xexch50", Verb::Forbidden),
+    // An AUTH and a STARTTLS by other names, in Exchange.
+    entry("X-EXPS", "x-exps", Verb::Forbidden),
+    entry("X-ANONYMOUSTLS", "x-anonymoustls", Verb::Forbidden),
     entry("GET", "unknown", Verb::Http),
     entry("HEAD", "unknown", Verb::Http),
     entry("POST", "unknown", Verb::Http),
@@ -208,6 +211,8 @@ mod tests {
             (b"DATAX", Some((Verb::Other, "unknown", b""))),
             (b"ETRN x", Some((Verb::Other, "etrn", b"x"))),
             (b"XCLIENT ADDR=1.2.3.4", Some((Verb::Forbidden, "xclient", b"ADDR=1.2.3.4"))),
+            (b"x-anonymoustls", Some((Verb::Forbidden, "x-anonymoustls", b""))),
+            (b"X-EXPS NTLM", Some((Verb::Forbidden, "x-exps", b"NTLM"))),
             (b"GET / HTTP/1.1", Some((Verb::Http, "unknown", b"/ HTTP/1.1"))),
             (b"", None),
             (b" ", None),

@@ -55,7 +55,7 @@ fn rfc5321_4_4_received_stands_right_before_the_content() {
         (b".\r\n", b".\r\n"),
         (b"..\r\n.\r\n", b"..\r\n.\r\n"),
         (b"\r\n.\r\n", b"\r\n.\r\n"),
-        (b"\0\xff\r\n.\r\n", b"\0\xff\r\n.\r\n"),
+        (b"\xff\0\r\n.\r\n", b"\xff\0\r\n.\r\n"),
         // RFC 5322 §2.2.3: these would fold into the field.
         (b" x\r\n.\r\n", b"\r\n x\r\n.\r\n"),
         (b"\tx\r\n.\r\n", b"\r\n\tx\r\n.\r\n"),
@@ -64,6 +64,12 @@ fn rfc5321_4_4_received_stands_right_before_the_content() {
         (b"a\n.\nb\r\n.\r\n", b"a\r\n..\r\nb\r\n.\r\n"),
         (b"a\r.\r\nb\r\n.\r\n", b"a\r\n..\r\nb\r\n.\r\n"),
         (b"\n x\r\n.\r\n", b"\r\n x\r\n.\r\n"),
+        // NULs that go away; what stands behind them would fold, or is a dot of the content.
+        (b"\0\0\xff\r\n.\r\n", b"\xff\r\n.\r\n"),
+        (b"\0 x\r\n.\r\n", b"\r\n x\r\n.\r\n"),
+        (b".\0 x\r\n.\r\n", b"\r\n x\r\n.\r\n"),
+        (b"\0. x\r\n.\r\n", b".. x\r\n.\r\n"),
+        (b".\0.\r\n.\r\n", b"..\r\n.\r\n"),
     ];
     for (content, expected) in cases {
         let (client, backend, seen) = after(&smtp(), &data(), &[c(content), b("250 taken\r\n")]);
