@@ -99,8 +99,10 @@ fn what_a_lenient_server_takes_for_two_responses_cancels_the_login() {
 #[test]
 fn a_hello_that_is_said_again_is_one_line() {
     for newline in newlines(4) {
-        let stream =
-            [b"EHLO a", newline.as_slice(), b"XCLIENT ADDR=192.0.2.66\r\nEHLO b\r\nMAIL FROM:<a@b>\r\n"].concat();
+        let line = [b"EHLO a", newline.as_slice(), b"XCLIENT ADDR=192.0.2.66\r\n"].concat();
+        let stream = [b"EHLO good\r\n", line.as_slice(), b"MAIL FROM:<a@b>\r\n"].concat();
+        // The backend hears the last one that was a line.
+        let expected: &[u8] = if newline.starts_with(b"\r\n") { b"EHLO a" } else { b"EHLO good" };
         let shown = String::from_utf8_lossy(&stream);
         for cut in 1..=stream.len() {
             let context = context(Way::Cleartext, BareNewline::Normalize);
@@ -119,7 +121,7 @@ fn a_hello_that_is_said_again_is_one_line() {
                 }
             });
             let hello = opening.expect("MAIL is for the backend").hello;
-            assert_eq!(hello.as_deref(), Some(b"EHLO b".as_slice()), "{shown:?} cut at {cut}");
+            assert_eq!(hello.as_deref(), Some(expected), "{shown:?} cut at {cut}");
             assert_eq!(stream.get(at..), Some(b"MAIL FROM:<a@b>\r\n".as_slice()), "{shown:?} cut at {cut}");
         }
     }
