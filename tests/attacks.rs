@@ -12,6 +12,8 @@ mod support;
 mod alpaca;
 #[path = "attacks/bounds.rs"]
 mod bounds;
+#[path = "attacks/commands.rs"]
+mod commands;
 #[path = "attacks/cutoff.rs"]
 mod cutoff;
 #[path = "attacks/imap_model.rs"]
@@ -22,10 +24,10 @@ mod imap_streams;
 mod injection;
 #[path = "attacks/octets.rs"]
 mod octets;
-#[path = "attacks/relayed.rs"]
-mod relayed;
 #[path = "attacks/slow.rs"]
 mod slow;
+#[path = "attacks/smtp/mod.rs"]
+mod smtp;
 #[path = "attacks/smuggling.rs"]
 mod smuggling;
 #[path = "attacks/starttls.rs"]

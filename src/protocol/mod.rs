@@ -291,10 +291,10 @@ impl<S: AsRef<str>> FromIterator<S> for Learned {
     }
 }
 
-/// What a bare CR or LF inside DATA means.
+/// What a bare CR or LF inside DATA means, and a NUL at the beginning of a line, which could hide a dot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BareNewline {
-    /// Re-encoded as CRLF and re-dot-stuffed: never an end of data.
+    /// Re-encoded as CRLF and re-dot-stuffed, the NULs taken away: never an end of data.
     #[default]
     Normalize,
     /// The message is refused.

@@ -156,6 +156,9 @@ mydestination =
 # The trap: every program on this host may relay, and so may a proxy that does not pass the client on.
 mynetworks = 127.0.0.1/32
 smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination
+# As before there was a defence against smuggling.
+smtpd_forbid_bare_newline = no
+cleanup_replace_stray_cr_lf = no
 
 # Hardened.
 smtpd_tls_security_level = encrypt

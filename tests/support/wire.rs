@@ -248,16 +248,25 @@ impl Wire {
         }
     }
 
-    /// Seals the bytes into TLS records, and sends all of them but the last octet.
-    pub fn send_part_of_a_record(&mut self, bytes: &[u8]) {
+    /// Seals the bytes into TLS records, which nobody has sent yet.
+    pub fn seal(&mut self, bytes: &[u8]) -> Vec<u8> {
         let Stream::Tls(stream) = &mut self.stream else { panic!("TLS is off") };
         stream.conn.writer().write_all(bytes).expect("room");
         let mut sealed = Vec::new();
         while stream.conn.wants_write() {
             stream.conn.write_tls(&mut sealed).expect("a vector");
         }
-        sealed.pop();
-        stream.sock.write_all(&sealed).expect("the other side listens");
+        sealed
+    }
+
+    /// Sends octets as they are, beneath TLS.
+    pub fn send_beneath(&mut self, octets: &[u8]) {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(octets),
+            Stream::Tls(stream) => stream.sock.write_all(octets),
+            Stream::Moving => Err(ErrorKind::NotConnected.into()),
+        }
+        .expect("the other side listens");
     }
 
     /// Tears the connection down with a reset.

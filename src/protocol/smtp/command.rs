@@ -13,8 +13,9 @@ pub const AUTH_LIMIT: usize = 12_288;
 /// The most octets of an oversized line that are read and thrown away before the session is closed.
 pub const SKIP_LIMIT: usize = 64 * 1024;
 
-/// The largest chunk taken: what is left of a `u64` holds any Received field put in front of it.
-const CHUNK_LIMIT: u64 = 1 << 63;
+/// The largest chunk taken, in octets. A backend that counts in 32 bits would take a larger one for a small one and the rest
+/// of it for commands; what is left below 2^31 holds any Received field put in front of it.
+const CHUNK_LIMIT: u64 = (1 << 31) - 64 * 1024;
 
 /// What a command means to the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,9 @@ static COMMANDS: &[Entry] = &[
     entry("TURN", "turn", Verb::Forbidden),
     entry("ATRN", "atrn", Verb::Forbidden),
     entry("XEXCH50", "xexch50", Verb::Forbidden),
+    // An AUTH and a STARTTLS by other names, in Exchange.
+    entry("X-EXPS", "x-exps", Verb::Forbidden),
+    entry("X-ANONYMOUSTLS", "x-anonymoustls", Verb::Forbidden),
     entry("GET", "unknown", Verb::Http),
     entry("HEAD", "unknown", Verb::Http),
     entry("POST", "unknown", Verb::Http),
@@ -155,10 +159,15 @@ pub fn line_limit(input: &[u8]) -> usize {
 }
 
 /// Whether a backend that cuts lines at [`COMMAND_LIMIT`] finds no command in what it cuts off: there is nothing, or base64
-/// alone, as in AUTH and in the exchange behind it (RFC 4954 §4).
+/// alone, as in AUTH and in the exchange behind it (RFC 4954 §4), and no piece of that is a word like RSET.
 pub fn is_one_command(text: &[u8]) -> bool {
     let behind = text.get(COMMAND_LIMIT..).unwrap_or_default();
-    behind.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'='))
+    let is_base64 = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=');
+    behind.iter().all(is_base64) && behind.chunks(COMMAND_LIMIT).all(|piece| parse(piece).is_none_or(is_unknown))
+}
+
+fn is_unknown(command: Command<'_>) -> bool {
+    command.verb == Verb::Other && command.name == "unknown"
 }
 
 /// What the gate wants to know of a MAIL command.
@@ -219,6 +228,8 @@ mod tests {
             (b"DATAX", Some((Verb::Other, "unknown", b""))),
             (b"ETRN x", Some((Verb::Other, "etrn", b"x"))),
             (b"XCLIENT ADDR=1.2.3.4", Some((Verb::Forbidden, "xclient", b"ADDR=1.2.3.4"))),
+            (b"x-anonymoustls", Some((Verb::Forbidden, "x-anonymoustls", b""))),
+            (b"X-EXPS NTLM", Some((Verb::Forbidden, "x-exps", b"NTLM"))),
             (b"GET / HTTP/1.1", Some((Verb::Http, "unknown", b"/ HTTP/1.1"))),
             (b"", None),
             (b" ", None),
@@ -295,9 +306,13 @@ mod tests {
             (b"0 LAST", Some((0, true))),
             (b"86", Some((86, false))),
             (b"0086  last", Some((86, true))),
-            (b"9223372036854775808 LAST", Some((1 << 63, true))),
-            (b"9223372036854775809", None),
-            (b"18446744073709551616", None),
+            (b"2147418112 LAST", Some((CHUNK_LIMIT, true))),
+            // What 32 and 64 bits cannot count.
+            (b"2147418113", None),
+            (b"2147483648", None),
+            (b"4294967301", None),
+            (b"9223372036854775808", None),
+            (b"18446744073709551621", None),
             (b"", None),
             (b"LAST", None),
             (b"+1", None),

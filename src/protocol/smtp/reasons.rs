@@ -23,7 +23,7 @@ pub const STARTTLS_FIRST: Reason = Reason::new(Outcome::Policy, "command before 
 pub const STARTTLS_AGAIN: Reason = Reason::new(Outcome::Policy, "STARTTLS out of place");
 pub const BINARYMIME: Reason = Reason::new(Outcome::Policy, "BINARYMIME not offered");
 pub const NO_CHUNKING: Reason = Reason::new(Outcome::Policy, "BDAT not offered");
-pub const BARE_NEWLINE_IN_DATA: Reason = Reason::new(Outcome::Policy, "bare newline in message");
+pub const BARE_NEWLINE_IN_DATA: Reason = Reason::new(Outcome::Policy, "bare newline or leading NUL in message");
 pub const TOO_MANY_ERRORS: Reason = Reason::new(Outcome::Policy, "too many errors");
 
 pub const BACKEND_GONE: Reason = Reason::new(Outcome::BackendError, "backend closed the connection");

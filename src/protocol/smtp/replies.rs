@@ -17,7 +17,8 @@ pub const LINE_TOO_LONG: &[u8] = b"500 5.5.2 Error: line too long\r\n";
 pub const NO_PARAMETERS: &[u8] = b"501 5.5.4 Syntax error (no parameters allowed)\r\n";
 pub const EHLO_SYNTAX: &[u8] = b"501 5.5.4 Syntax: EHLO hostname\r\n";
 pub const HELO_SYNTAX: &[u8] = b"501 5.5.4 Syntax: HELO hostname\r\n";
-pub const BDAT_SYNTAX: &[u8] = b"501 5.5.4 Syntax: BDAT count [LAST]; cannot tell where the chunk ends, closing\r\n";
+pub const BDAT_SYNTAX: &[u8] =
+    b"501 5.5.4 Syntax: BDAT count [LAST], count below 2 GiB; cannot tell where the chunk ends, closing\r\n";
 pub const NO_BINARYMIME: &[u8] = b"501 5.5.4 Error: BODY=BINARYMIME was not offered\r\n";
 pub const FORBIDDEN: &[u8] = b"502 5.5.1 Error: command not implemented\r\n";
 pub const NO_CHUNKING: &[u8] = b"502 5.5.1 Error: CHUNKING was not offered\r\n";
@@ -32,7 +33,7 @@ pub const BEHIND_DATA: &[u8] = b"554 5.5.0 Error: content sent before the answer
 pub const BEHIND_AUTH: &[u8] = b"554 5.5.0 Error: more sent before the answer to AUTH\r\n";
 pub const BEHIND_STARTTLS: &[u8] = b"554 5.5.1 Error: nothing may follow STARTTLS before TLS\r\n";
 pub const BARE_NEWLINE_IN_DATA: &[u8] =
-    b"550 5.5.2 Error: bare CR or LF in message\r\n421 4.7.0 Error: closing after a bare CR or LF in a message\r\n";
+    b"550 5.5.2 Error: bare CR or LF, or NUL at the beginning of a line, in message\r\n421 4.7.0 Error: closing after that\r\n";
 
 /// A 421 that carries our name (RFC 5321 §4.2.3), or the 554 for those who tried to get something through TLS (RFC 3207 §6).
 pub fn farewell(hostname: &str, why: Farewell) -> Bytes {

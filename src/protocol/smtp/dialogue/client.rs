@@ -74,6 +74,10 @@ impl SmtpDialogue {
             return Ok(self.refuse_line(len, replies::LINE_TOO_LONG, reasons::LINE_TOO_LONG, out));
         }
         if sasl {
+            // RFC 4954 §4: base64, or a `*` alone. A control could make a second line of it, or a `*` of something longer.
+            if text.iter().any(u8::is_ascii_control) {
+                return Ok(self.refuse_line(len, replies::BAD_SYNTAX, reasons::BAD_SYNTAX, out));
+            }
             if let Some(exchange) = &mut self.exchange {
                 exchange.response(text);
             }
