@@ -14,6 +14,8 @@ mod bounds;
 mod cutoff;
 #[path = "attacks/injection.rs"]
 mod injection;
+#[path = "attacks/rates.rs"]
+mod rates;
 #[path = "attacks/relayed.rs"]
 mod relayed;
 #[path = "attacks/slow.rs"]

@@ -9,12 +9,12 @@ use crate::support::wait::PATIENCE;
 use crate::support::wire::client_hello;
 use crate::support::wire::{Offer, Wire};
 
-/// Everything within a second. The backend is in no hurry.
+/// Everything within a second, the login and all that goes before it within three. The backend is in no hurry.
 fn gate(backend: &Fake) -> Gate {
-    let short = ["proxy_header", "handshake", "login", "command", "body"].map(|name| format!("{name} = \"1s\"\n"));
+    let short = ["proxy_header", "handshake", "command", "body"].map(|name| format!("{name} = \"1s\"\n"));
     let vouched = "allow_relay_as_proxy = true\naccept_proxy_from = [\"127.0.0.4/32\"]";
     Setup::new()
-        .table(&format!("[deadlines]\n{}", short.concat()))
+        .table(&format!("[deadlines]\nlogin = \"3s\"\nbody_rate = 1000000\n{}", short.concat()))
         .listener_with("smtp", backend.port, "none", vouched)
         .listener_with("submission", backend.port, "none", vouched)
         .listener_with("submissions", backend.port, "none", vouched)
@@ -31,6 +31,13 @@ fn busy(wire: &mut Wire) -> u16 {
         }
         assert!(began.elapsed() < PATIENCE, "nobody tells it to go");
     }
+}
+
+/// A session that stays in cleartext, as it may on port 25.
+fn stay_plain(mut wire: Wire) -> Wire {
+    assert_eq!(wire.reply().code, 220);
+    assert_eq!(wire.say("EHLO client.example.org").code, 250);
+    wire
 }
 
 #[test]
@@ -134,6 +141,21 @@ fn slow_clients_are_told_to_go_whatever_they_are_slow_at() {
                 ended(last, client);
             }
         });
+        // In a message that never ends, an octet at a time, as fast as that goes: by DATA, and chunk by chunk.
+        for (last, service, chunk) in [(11, "submissions", "x"), (12, "smtp", "x"), (13, "submissions", "BDAT 1\r\nx")]
+        {
+            scope.spawn(move || {
+                let mut wire = connect(last, service);
+                wire = if last == 12 { stay_plain(wire) } else { gate.secure(service, wire, config) };
+                assert_eq!(wire.say("MAIL FROM:<sender@example.net>").code, 250);
+                assert_eq!(wire.say("RCPT TO:<reader@example.net>").code, 250);
+                if chunk == "x" {
+                    assert_eq!(wire.say("DATA").code, 354);
+                }
+                while wire.try_send(chunk.as_bytes()).is_ok() {}
+                ended(last, "message comes in too slowly");
+            });
+        }
         // A load balancer that does not say for whom it speaks.
         scope.spawn(|| {
             gate.connect_from(Ipv4Addr::new(127, 0, 0, 4), "smtp").end();
