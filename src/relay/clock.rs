@@ -1,10 +1,11 @@
 //! When a session is due.
 
 use std::num::NonZeroU32;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::pace::Pace;
@@ -202,6 +203,9 @@ pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
     /// Ready once `due` is over. The place is moved only when it has come up or would too late: progress is far more frequent.
+    ///
+    /// tokio lets nothing be ready for a task that has used up its turn, which a client can bring about for as long as it sends
+    /// small records fast enough: a deadline does not take part in that.
     pub fn poll(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(due) = due else {
             self.0 = None;
@@ -212,7 +216,7 @@ impl Timer {
             sleep.as_mut().reset(due);
         }
         loop {
-            ready!(sleep.as_mut().poll(cx));
+            ready!(pin!(unconstrained(sleep.as_mut())).poll(cx));
             if due <= Instant::now() {
                 return Poll::Ready(());
             }
@@ -228,7 +232,10 @@ impl Timer {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::task::Waker;
+
+    use tokio::task::coop::consume_budget;
 
     use super::*;
 
@@ -243,6 +250,20 @@ mod tests {
         assert!(timer.is_taken());
         assert!(timer.poll(None, &mut cx).is_pending());
         assert!(!timer.is_taken(), "an idle session keeps its place");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_comes_up_in_a_session_that_is_never_idle() {
+        let mut timer = Timer::default();
+        let due = Instant::now() + GRACE;
+        poll_fn(|cx| Poll::Ready(assert!(timer.poll(Some(due), cx).is_pending()))).await;
+        tokio::time::advance(2 * GRACE).await;
+        poll_fn(|cx| {
+            // Reading does the same.
+            while pin!(consume_budget()).poll(cx).is_ready() {}
+            Poll::Ready(assert!(timer.poll(Some(due), cx).is_ready(), "a busy client has no deadlines"))
+        })
+        .await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
+use tokio::task::coop::unconstrained;
 
 use self::clock::{Clock, Due, Moved, Timer};
 use self::inbox::{Input, Source};
@@ -103,7 +104,7 @@ where
     let mut relay = Relay::new(start, &allowed);
     async move {
         let mut timer = Timer::default();
-        let mut stopped = pin!(stop.told());
+        let mut stopped = pin!(unconstrained(stop.told())); // as for the timer
         let reason = poll_fn(|cx| {
             let mut turn = Turn::new(&allowed, &mut hear);
             loop {

@@ -250,8 +250,8 @@ fn the_queue_has_a_limit() {
 fn commands_that_lead_to_no_message_come_to_an_end() {
     let message = [c("DATA\r\n"), b("354 go\r\n"), c("x\r\n.\r\n"), b("250 taken\r\n")];
     let idle = |n| [c("NOOP\r\nRSET\r\n".repeat(n)), b("250 ok\r\n".repeat(2 * n))];
-    // Fifty of each, a message, fifty more of each: a client that is slow, and of use.
-    let useful = [&idle(50), &envelope()[hello().len()..], &message, &idle(50)].concat();
+    // Almost a hundred, a message, and a hundred more: a client that is slow, and of use.
+    let useful = [&idle(49), &envelope()[hello().len()..], &message, &idle(50)].concat();
     assert_eq!(after(&smtp(), &hello(), &useful).2.end, End::Open(Wait::Command));
     // Envelopes that come to nothing are of no use.
     let envelopes = [c("MAIL FROM:<a@b>\r\nRSET\r\n"), b("250 m\r\n250 r\r\n")];
