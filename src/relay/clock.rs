@@ -256,14 +256,14 @@ mod tests {
     async fn a_timer_comes_up_in_a_session_that_is_never_idle() {
         let mut timer = Timer::default();
         let due = Instant::now() + GRACE;
-        poll_fn(|cx| Poll::Ready(assert!(timer.poll(Some(due), cx).is_pending()))).await;
+        assert!(poll_fn(|cx| Poll::Ready(timer.poll(Some(due), cx))).await.is_pending());
         tokio::time::advance(2 * GRACE).await;
-        poll_fn(|cx| {
+        let polled = poll_fn(|cx| {
             // Reading does the same.
             while pin!(consume_budget()).poll(cx).is_ready() {}
-            Poll::Ready(assert!(timer.poll(Some(due), cx).is_ready(), "a busy client has no deadlines"))
-        })
-        .await;
+            Poll::Ready(timer.poll(Some(due), cx))
+        });
+        assert!(polled.await.is_ready(), "a busy client has no deadlines");
     }
 
     #[tokio::test(start_paused = true)]
