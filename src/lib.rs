@@ -5,7 +5,7 @@
 //! ```text
 //!  listener ──▶ session ──▶ preamble ──STARTTLS──▶ tls ──▶ backend ──▶ relay(dialogue) ──▶ splice ──▶ session log
 //!  accept,      the story,  cleartext, client      policy,  dial, say   judge both        opaque     one record
-//!  permits,     top to      only; nothing          facts    who the     directions        bytes      a session
+//!  limits,      top to      only; nothing          facts    who the     directions        bytes      a session
 //!  PROXY in     bottom      survives the upgrade            client is
 //! ```
 //!
@@ -16,8 +16,8 @@
 pub mod config;
 pub mod server;
 
+pub mod limits;
 pub mod listener;
-pub mod permits;
 pub mod session;
 
 pub mod backend;

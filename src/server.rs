@@ -9,15 +9,15 @@ use arc_swap::ArcSwap;
 use socket2::Socket;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::backend::dns::Resolver;
 use crate::backend::health::{Health, State};
 use crate::backend::supervisor::supervise;
 use crate::config::{ClientIdentity, Config};
 use crate::facts::canonical;
+use crate::limits::{self, Limits};
 use crate::listener::{Door, Listener, bind};
-use crate::permits::Addresses;
 use crate::protocol::{Rules, Service};
 use crate::session::Shared;
 use crate::session_log::SessionLog;
@@ -64,6 +64,7 @@ fn advice(error: &std::io::Error) -> &'static str {
 
 /// A running gate.
 pub struct Gate {
+    limits: Arc<Limits>,
     listeners: Vec<Running>,
     /// One permit for each socket that takes connections.
     open: Arc<Semaphore>,
@@ -95,7 +96,7 @@ impl Gate {
         let (alive, all_gone) = mpsc::channel(1);
         let now_open = Arc::new(Semaphore::new(0));
         let mut sockets = Inherited(inherited);
-        let addresses = Arc::new(Addresses::new(config.limits.connections_per_address, config.limits.exempt.clone()));
+        let limits = Arc::new(Limits::new(&config.limits));
         let resolver = resolver(&config)?;
 
         // First all sockets, so that a taken port leaves nothing half started.
@@ -131,7 +132,7 @@ impl Gate {
                 }),
                 tls: tls.clone(),
                 learned: ArcSwap::default(),
-                addresses: addresses.clone(),
+                limits: limits.clone(),
                 health: Health::default(),
                 log: log.clone(),
                 stop: stop_told.clone(),
@@ -154,7 +155,16 @@ impl Gate {
                 tls.roll_ticket_keys();
             }
         });
-        Ok(Self { listeners, open: now_open, tasks, closing, stop, alive: all_gone, drain: config.drain })
+        let reported = limits.clone();
+        tasks.spawn(async move {
+            let mut tick = tokio::time::interval(limits::REPORT);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                reported.report();
+            }
+        });
+        Ok(Self { limits, listeners, open: now_open, tasks, closing, stop, alive: all_gone, drain: config.drain })
     }
 
     /// Every service with the addresses that it is bound to.
@@ -196,6 +206,7 @@ impl Gate {
             let _ = timeout(LAST_WORDS, all_gone(&mut self.alive)).await; // the rest is cut off
         }
         self.tasks.shutdown().await;
+        self.limits.report();
     }
 }
 

@@ -24,6 +24,8 @@ mod imap_streams;
 mod injection;
 #[path = "attacks/octets.rs"]
 mod octets;
+#[path = "attacks/rates.rs"]
+mod rates;
 #[path = "attacks/slow.rs"]
 mod slow;
 #[path = "attacks/smtp/mod.rs"]

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test: a panic is how it fails
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -87,11 +88,15 @@ fn every_value_arrives() {
     assert_eq!((config.log.format, config.log.program), (LogFormat::Postfix, LogProgram::Postfix));
     assert_eq!(config.log.to, LogTarget::File("/var/log/sealgate.log".into()));
     assert!(config.received_user);
-    assert_eq!((config.limits.connections_per_address.get(), config.limits.errors), (1, 1));
+    let limits = &config.limits;
+    assert_eq!((limits.connections_per_address.get(), limits.errors), (1, 1));
+    let most = [limits.sessions_per_minute, limits.failed_handshakes_per_minute, limits.failed_logins_per_minute];
+    assert_eq!(most.map(|most| most.map_or(0, NonZeroU32::get)), [0, 2, 3]);
     assert!(config.limits.exempt.is_empty());
     let d = config.deadlines;
     let short = [d.proxy_header, d.handshake, d.connect, d.greeting, d.login, d.command].map(|d| d.as_secs());
     assert_eq!(short, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(d.body_rate, None);
     assert_eq!([d.body, d.reply, d.delivery].map(|d| d.as_secs()), [7 * 60, 8 * 3600, 720 * 3600]);
 
     let [submission, imap] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::protocol::{BareNewline, Service};
 use reader::{Notes, Table};
-use values::{AskClients, Hostname, Resolvers, Workers};
+use values::{AskClients, Hostname, Most, Resolvers, Workers};
 
 /// More than any configuration needs, and little enough to read.
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -149,7 +149,10 @@ fn log(log: &mut Table<'_>) -> Log {
 
 fn limits(limits: &mut Table<'_>) -> Limits {
     Limits {
-        connections_per_address: limits.or("connections_per_address", number(50)),
+        connections_per_address: limits.or("connections_per_address", number(500)),
+        sessions_per_minute: limits.or("sessions_per_minute", Most::new(1000)).0,
+        failed_handshakes_per_minute: limits.or("failed_handshakes_per_minute", Most::new(60)).0,
+        failed_logins_per_minute: limits.or("failed_logins_per_minute", Most::new(20)).0,
         exempt: limits.or("exempt", loopback_networks()),
         errors: limits.or("errors", NonZeroU32::MIN.saturating_add(19)).get(),
     }
@@ -164,7 +167,8 @@ fn deadlines(deadlines: &mut Table<'_>) -> Deadlines {
         login: deadlines.or("login", seconds(60)),
         command: deadlines.or("command", seconds(300)), // RFC 5321 §4.5.3.2.7
         body: deadlines.or("body", seconds(180)),       // RFC 5321 §4.5.3.2.5
-        reply: deadlines.or("reply", seconds(300)),     // RFC 5321 §4.5.3.2.2 and .3
+        body_rate: deadlines.or("body_rate", Most::new(256)).0,
+        reply: deadlines.or("reply", seconds(300)), // RFC 5321 §4.5.3.2.2 and .3
         delivery: deadlines.or("delivery", seconds(600)), // RFC 5321 §4.5.3.2.6
     }
 }

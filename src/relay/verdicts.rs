@@ -54,13 +54,16 @@ where
         if !out.to_backend.is_empty() {
             self.to_backend.append(&mut out.to_backend);
         }
-        turn.hear(|event| match event {
+        let pause = turn.hear(|event| match event {
             Event::Ending(reason) => {
                 self.ending = Some(reason);
                 None
             }
             other => Some(other),
         });
+        if !pause.is_zero() && !self.stopping {
+            self.clock.pause(turn.now() + pause);
+        }
     }
 
     fn follow(&mut self, side: Side, verdict: Verdict, turn: &mut Turn<'_>) -> bool {

@@ -5,14 +5,14 @@ mod notes;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::notes::Notes;
 use crate::backend::dns::Resolver;
@@ -23,7 +23,7 @@ use crate::buffers::Fill;
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
-use crate::permits::{AddressPermit, Addresses};
+use crate::limits::{Admitted, Limits, Permit, Refused, TooMany};
 use crate::protocol::{Context, Farewell, Learned, Rules, TlsMode, Wait};
 use crate::relay;
 use crate::session_log::SessionLog;
@@ -33,6 +33,9 @@ use crate::tls;
 
 const TOO_MANY: Reason = Reason::new(Outcome::Policy, "too many connections");
 const TOO_MANY_FROM_ADDRESS: Reason = Reason::new(Outcome::Policy, "too many connections from this address");
+const TOO_MANY_SESSIONS: Reason = Reason::new(Outcome::Policy, "too many new sessions from this address");
+const TOO_MANY_HANDSHAKES: Reason = Reason::new(Outcome::Policy, "too many failed handshakes from this address");
+const TOO_MANY_LOGINS: Reason = Reason::new(Outcome::Policy, "too many failed logins from this address");
 const BACKEND_SUSPENDED: Reason = Reason::new(Outcome::BackendError, "backend is being tested");
 const NO_PROXY_HEADER: Reason = Reason::new(Outcome::Timeout, "no PROXY header in time");
 const HEALTH_CHECK: Reason = Reason::new(Outcome::Ok, "health check");
@@ -62,8 +65,8 @@ pub struct Shared {
     pub learned: ArcSwap<Learned>,
     /// For identities that carry names.
     pub resolver: Option<Resolver>,
-    /// Connections by client network.
-    pub addresses: Arc<Addresses>,
+    /// What client networks may do.
+    pub limits: Arc<Limits>,
     /// Whether the backend may be given sessions.
     pub health: Health,
     /// Where records go.
@@ -118,7 +121,7 @@ struct Begun {
     start: relay::Start<Client, Backend>,
     /// Why there is no backend.
     failure: Option<Reason>,
-    permit: AddressPermit,
+    permit: Permit,
     /// How much of its time to log in the client has used up.
     waited: Duration,
 }
@@ -134,10 +137,13 @@ pub async fn turn_away(shared: Arc<Shared>, arrival: Arrival) {
     let mut notes = Notes::new(&shared, &arrival);
     let Arrival { mut stream, peer, local, .. } = arrival;
     let reason = match identify(&shared, &mut stream, peer, local).await {
-        Ok(who) => {
-            notes.identified(who.client, who.local);
-            say_goodbye(&shared, stream, TOO_MANY, &mut notes).await
-        }
+        Ok(who) => match shared.limits.admit(who.client.ip()) {
+            Ok(_admitted) => {
+                notes.identified(who.client, who.local);
+                say_goodbye(&shared, stream, TOO_MANY, Farewell::TooManyConnections, &mut notes).await
+            }
+            Err(refused) => refuse(&shared, stream, refused, &who, &mut notes).await,
+        },
         Err(reason) => reason,
     };
     notes.end(reason);
@@ -153,9 +159,13 @@ async fn unless_stopped<T>(shared: &Shared, what: impl Future<Output = T>) -> Re
     }
 }
 
-/// Closes a connection without a word, since too many are being told already. The log still has it.
+/// Closes a connection without a word, since too many are being told already. The log still has it, or counts it.
 pub fn drop_unheard(shared: &Arc<Shared>, arrival: &Arrival) {
-    Notes::new(shared, arrival).end(TOO_MANY);
+    let mut notes = Notes::new(shared, arrival);
+    if !shared.limits.tells(arrival.peer.ip()) {
+        notes.keep_quiet();
+    }
+    notes.end(TOO_MANY);
 }
 
 /// Everything up to the relay: who it is, TLS, and the backend.
@@ -164,11 +174,17 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
     let Arrival { mut stream, peer, local, session, .. } = arrival;
 
     // Who is it? A peer from a listed network speaks for its client.
-    let Who { client, local, health_check } = identify(shared, &mut stream, peer, local).await?;
-    notes.identified(client, local);
-    let Some(permit) = shared.addresses.admit(client.ip()) else {
-        return Err(say_goodbye(shared, stream, TOO_MANY_FROM_ADDRESS, notes).await);
+    let who = identify(shared, &mut stream, peer, local).await?;
+    let Admitted { permit, delay } = match shared.limits.admit(who.client.ip()) {
+        Ok(admitted) => admitted,
+        Err(refused) => return Err(refuse(shared, stream, refused, &who, notes).await),
     };
+    let Who { client, local, health_check } = who;
+    notes.identified(client, local);
+    if !delay.is_zero() {
+        notes.delayed(delay);
+        unless_stopped(shared, sleep(delay)).await?;
+    }
     let names = look_up(shared, client);
     let mut context = Context {
         hostname: shared.hostname.clone(),
@@ -182,15 +198,15 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
 
     // Cleartext, where the service begins with it; then TLS, unless the client stays plain. Behind STARTTLS it is the client
     // who speaks first (RFC 3207 §4.2, RFC 9051 §6.2.1): one that only tries our TLS never reaches the backend.
-    let mut waited = Duration::ZERO;
+    // All of this is the client's time to log in; what the backend takes is not.
+    let began = Instant::now();
+    let login_due = began + shared.deadlines.login;
     let (client, client_input, opening) = match service.tls {
-        TlsMode::Implicit => (secure(shared, stream, &mut context, notes).await?, BytesMut::new(), None),
+        TlsMode::Implicit => (secure(shared, stream, &mut context, login_due, notes).await?, BytesMut::new(), None),
         TlsMode::Optional | TlsMode::Required => match talk(shared, stream, &context, notes).await {
             Talked::StartTls(stream) => {
-                let client = secure(shared, stream, &mut context, notes).await?;
-                let began = Instant::now();
-                let (client, input) = hear_first_words(shared, client).await?;
-                waited = began.elapsed();
+                let client = secure(shared, stream, &mut context, login_due, notes).await?;
+                let (client, input) = hear_first_words(shared, client, login_due).await?;
                 (client, input, None)
             }
             Talked::StayPlain(stream, input, opening) => (Client::Plain(stream), input, Some(opening)),
@@ -203,6 +219,8 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         },
     };
 
+    let waited = began.elapsed();
+
     // Tell the backend who it is; then they may talk.
     if let Some(names) = names {
         let found = unless_stopped(shared, names).await;
@@ -214,7 +232,8 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         Err(reason) => (None, BytesMut::new(), Some(reason)),
     };
     let dialogue = service.protocol.dialogue(&context, opening);
-    let start = relay::Start { client, client_input, backend, backend_input, dialogue };
+    let least_rate = shared.deadlines.body_rate;
+    let start = relay::Start { client, client_input, backend, backend_input, dialogue, least_rate };
     Ok(Begun { start, failure, permit, waited })
 }
 
@@ -266,15 +285,22 @@ async fn secure(
     shared: &Shared,
     stream: TcpStream,
     context: &mut Context,
+    login_due: Instant,
     notes: &mut Notes,
 ) -> Result<Client, Reason> {
-    let (client, facts) = handshake(shared, stream, notes).await?;
+    let deadline = shared.deadlines.handshake.min(login_due.saturating_duration_since(Instant::now()));
+    let (client, facts) = handshake(shared, stream, deadline, notes).await?;
     context.tls = Some(facts);
     Ok(client)
 }
 
-async fn handshake(shared: &Shared, stream: TcpStream, notes: &mut Notes) -> Result<(Client, Arc<TlsFacts>), Reason> {
-    let accept = shared.tls.accept(stream, shared.listener.service.alpn, shared.deadlines.handshake);
+async fn handshake(
+    shared: &Shared,
+    stream: TcpStream,
+    deadline: Duration,
+    notes: &mut Notes,
+) -> Result<(Client, Arc<TlsFacts>), Reason> {
+    let accept = shared.tls.accept(stream, shared.listener.service.alpn, deadline);
     match unless_stopped(shared, accept).await? {
         Ok((stream, facts)) => {
             let facts = Arc::new(facts);
@@ -308,9 +334,9 @@ async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Resu
 }
 
 /// Waits until the client says something, and what it is.
-async fn hear_first_words(shared: &Shared, mut client: Client) -> Result<(Client, BytesMut), Reason> {
+async fn hear_first_words(shared: &Shared, mut client: Client, due: Instant) -> Result<(Client, BytesMut), Reason> {
     let mut input = BytesMut::new();
-    let heard = timeout(shared.deadlines.login, poll_fn(|cx| client.poll_fill(cx, &mut input)));
+    let heard = timeout_at(due, poll_fn(|cx| client.poll_fill(cx, &mut input)));
     let (farewell, reason) = match unless_stopped(shared, heard).await {
         Ok(Ok(Ok(1..))) => return Ok((client, input)),
         Ok(Ok(Ok(0))) => {
@@ -339,19 +365,51 @@ fn allowed(deadlines: &Deadlines, waited: Duration, wait: Wait) -> Duration {
     }
 }
 
+/// Turns away a client whose network has had its share; why.
+async fn refuse(shared: &Shared, mut stream: TcpStream, refused: Refused, who: &Who, notes: &mut Notes) -> Reason {
+    if !refused.told {
+        notes.keep_quiet();
+    }
+    notes.identified(who.client, who.local);
+    let (reason, farewell) = match refused.why {
+        TooMany::Connections => {
+            return say_goodbye(shared, stream, TOO_MANY_FROM_ADDRESS, Farewell::TooManyConnections, notes).await;
+        }
+        TooMany::Logins => {
+            return say_goodbye(shared, stream, TOO_MANY_LOGINS, Farewell::TooManyFailures, notes).await;
+        }
+        TooMany::Sessions => (TOO_MANY_SESSIONS, Farewell::TooManyConnections),
+        TooMany::Handshakes => (TOO_MANY_HANDSHAKES, Farewell::TooManyFailures),
+    };
+    // Handshakes are what these have had too many of, and there is no end to them: they get a word where that costs nothing,
+    // and are not waited for.
+    let service = shared.listener.service;
+    if service.tls != TlsMode::Implicit {
+        let line = service.protocol.farewell(&shared.hostname, farewell);
+        let _ = timeout(LINGER, stream.write_all(&line)).await; // a fresh socket takes a line at once
+    }
+    reason
+}
+
 /// One line for a client that is not served. Where TLS comes first, so does the handshake: a client cannot read it otherwise.
-async fn say_goodbye(shared: &Shared, stream: TcpStream, reason: Reason, notes: &mut Notes) -> Reason {
+async fn say_goodbye(
+    shared: &Shared,
+    stream: TcpStream,
+    reason: Reason,
+    farewell: Farewell,
+    notes: &mut Notes,
+) -> Reason {
     let service = shared.listener.service;
     let client = match service.tls {
         TlsMode::Optional | TlsMode::Required => Client::Plain(stream),
-        TlsMode::Implicit => match handshake(shared, stream, notes).await {
+        TlsMode::Implicit => match handshake(shared, stream, shared.deadlines.handshake, notes).await {
             Ok((client, _)) => client,
             Err(CUT_OFF) => return CUT_OFF,
             // That there was no room is the reason still; what the client offered is noted.
             Err(_) => return reason,
         },
     };
-    part(shared, client, Farewell::TooManyConnections).await;
+    part(shared, client, farewell).await;
     reason
 }
 

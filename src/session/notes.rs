@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Arrival, Shared};
 use crate::cleartext::Heed;
@@ -21,6 +21,8 @@ pub(super) struct Notes {
     ended: bool,
     /// A protocol has said why the session ends, which it knows better, and the record has it.
     told_why: bool,
+    /// Others like it are in the log, and this one is counted.
+    quiet: bool,
 }
 
 impl Notes {
@@ -43,6 +45,7 @@ impl Notes {
                 user: None,
                 method: None,
                 auth_failures: 0,
+                delayed: Duration::ZERO,
                 authenticated: false,
                 accepted: 0,
                 rejected: 0,
@@ -58,12 +61,23 @@ impl Notes {
             began: Instant::now(),
             ended: false,
             told_why: false,
+            quiet: false,
         }
     }
 
     /// What the session shares with others.
     pub(super) fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
+    }
+
+    /// Leaves no record.
+    pub(super) fn keep_quiet(&mut self) {
+        self.quiet = true;
+    }
+
+    /// The client has to wait.
+    pub(super) fn delayed(&mut self, time: Duration) {
+        self.record.delayed += time;
     }
 
     pub(super) fn identified(&mut self, client: SocketAddr, local: SocketAddr) {
@@ -83,6 +97,9 @@ impl Notes {
 
     pub(super) fn handshake_failed(&mut self, error: &HandshakeError) {
         tracing::debug!(session = %self.record.session, client = %self.record.client, "TLS handshake failed: {}", error.detail);
+        if !error.cost_nothing() {
+            self.shared.limits.handshake_failed(self.record.client.ip());
+        }
         self.record.handshake_failed = true;
         self.record.offered = error.offered.clone();
     }
@@ -99,7 +116,8 @@ impl Notes {
         self.record.bytes_out += bytes_out;
     }
 
-    pub(super) fn hear(&mut self, event: Event) {
+    /// Takes note of an event; how long the client is to wait for what caused it.
+    pub(super) fn hear(&mut self, event: Event) -> Duration {
         match event {
             Event::Helo(name) => self.record.helo = Some(name),
             Event::Command { name, ok } => self.count(name, ok),
@@ -109,11 +127,16 @@ impl Notes {
                     self.record.user = user;
                 }
                 self.record.authenticated |= ok;
+                let (limits, client) = (&self.shared.limits, self.record.client.ip());
                 if ok {
+                    limits.login_succeeded(client);
                     self.note(Stage::LoggedIn);
                 } else {
+                    let delay = limits.login_failed(client);
+                    self.delayed(delay);
                     self.record.auth_failures += 1;
                     self.note(Stage::LoginFailed);
+                    return delay;
                 }
             }
             Event::Message { accepted: true } => self.record.accepted += 1,
@@ -139,6 +162,7 @@ impl Notes {
                 self.conclude(reason);
             }
         }
+        Duration::ZERO
     }
 
     fn count(&mut self, name: &'static str, ok: bool) {
@@ -153,6 +177,9 @@ impl Notes {
     }
 
     fn note(&mut self, stage: Stage) {
+        if self.quiet {
+            return;
+        }
         self.record.duration = self.began.elapsed();
         self.shared.log.note(stage, &self.record);
     }

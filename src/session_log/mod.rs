@@ -215,6 +215,8 @@ pub struct Record {
     pub method: Option<String>,
     /// Failed logins.
     pub auth_failures: u32,
+    /// How long the client was made to wait, since too much had failed from its network.
+    pub delayed: Duration,
     /// Whether a login succeeded.
     pub authenticated: bool,
     /// Messages that the backend took.

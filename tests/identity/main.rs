@@ -51,6 +51,7 @@ fn deadlines(limit: Duration) -> Deadlines {
         login: limit,
         command: limit,
         body: limit,
+        body_rate: None,
         reply: limit,
         delivery: limit,
     }

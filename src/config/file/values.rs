@@ -98,6 +98,28 @@ impl Value for NonZeroU32 {
     }
 }
 
+/// A number of which 0 means that there is no limit.
+pub(super) struct Most(pub(super) Option<NonZeroU32>);
+
+impl Most {
+    pub(super) const fn new(number: u32) -> Self {
+        Self(NonZeroU32::new(number))
+    }
+}
+
+impl Value for Most {
+    fn read(value: &Spanned<DeValue<'_>>, place: Place<'_>) -> Option<Self> {
+        const ADVICE: &str = "write a whole number without quotes, 0 for no limit";
+        let Some(number) = value.get_ref().as_integer() else {
+            return expected("a number", value, place, ADVICE);
+        };
+        match u32::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Some(Self::new(number)),
+            Err(_) => place.wrong(value.span(), &format!("{number} is out of range"), ADVICE),
+        }
+    }
+}
+
 impl Value for NonZeroUsize {
     fn read(value: &Spanned<DeValue<'_>>, place: Place<'_>) -> Option<Self> {
         let number = NonZeroU32::read(value, place)?;

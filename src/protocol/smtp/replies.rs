@@ -27,6 +27,7 @@ pub const TLS_ACTIVE: &[u8] = b"503 5.5.1 Error: TLS already active\r\n";
 pub const TLS_TOO_LATE: &[u8] = b"454 4.7.0 TLS not available any more in this session\r\n";
 pub const STARTTLS_FIRST: &[u8] = b"530 5.7.0 Must issue a STARTTLS command first\r\n";
 pub const TOO_MANY_ERRORS: &[u8] = b"421 4.7.0 Error: too many errors\r\n";
+pub const TOO_IDLE: &[u8] = b"421 4.7.0 Error: too many commands without a message\r\n";
 pub const NOT_HTTP: &[u8] = b"554 5.5.0 This is SMTP, not HTTP\r\n";
 pub const NOT_BINARY: &[u8] = b"554 5.5.0 This is SMTP, and no command begins like that\r\n";
 pub const BEHIND_DATA: &[u8] = b"554 5.5.0 Error: content sent before the answer to DATA\r\n";
@@ -40,8 +41,10 @@ pub fn farewell(hostname: &str, why: Farewell) -> Bytes {
     let (status, text) = match why {
         Farewell::Injection => return Bytes::from_static(BEHIND_STARTTLS),
         Farewell::Timeout => ("4.4.2", "Error: timeout exceeded"),
+        Farewell::TooSlow => ("4.4.2", "Error: the message comes in too slowly"),
         Farewell::Shutdown => ("4.3.2", "Service shutting down, try again later"),
         Farewell::TooManyConnections => ("4.7.0", "Error: too many connections"),
+        Farewell::TooManyFailures => ("4.7.0", "Error: too many failures from your address, try again later"),
         Farewell::BackendUnavailable => ("4.3.2", "Service not available, try again later"),
     };
     format!("421 {status} {hostname} {text}\r\n").into()

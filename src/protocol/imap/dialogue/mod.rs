@@ -138,7 +138,7 @@ impl Dialogue for BeforeLogin {
                 };
             }
             Ended::BackendEof if self.bye => return Verdict::Close,
-            Ended::Deadline(Wait::Login | Wait::Command | Wait::Body) => Farewell::Timeout,
+            Ended::Deadline(Wait::Login | Wait::Command | Wait::Body) | Ended::TooSlow => Farewell::Timeout,
             Ended::BackendEof | Ended::Deadline(Wait::Greeting | Wait::Reply | Wait::Delivery) => {
                 Farewell::BackendUnavailable
             }

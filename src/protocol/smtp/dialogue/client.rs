@@ -3,7 +3,7 @@
 use bytes::BufMut;
 
 use super::pending::Pending;
-use super::{Early, SmtpDialogue, State};
+use super::{Early, IDLE_LIMIT, SmtpDialogue, State};
 use crate::facts::Reason;
 use crate::protocol::line::{Line, first_line};
 use crate::protocol::smtp::command::{self, Command, Verb};
@@ -29,7 +29,7 @@ impl SmtpDialogue {
 
     /// A command or a SASL response.
     fn line(&mut self, input: &[u8], out: &mut Out) -> Result<Verdict, Violation> {
-        if self.errors >= self.origin.rules.max_errors || self.queue.is_full() {
+        if self.errors >= self.origin.rules.max_errors || self.idle > IDLE_LIMIT || self.queue.is_full() {
             return Ok(Verdict::Hold);
         }
         if let Some(last) = self.queue.back().filter(|last| last.is_last_in_group()) {
@@ -97,6 +97,9 @@ impl SmtpDialogue {
     fn command(&mut self, command: Command<'_>, input: &[u8], len: usize, out: &mut Out) -> Result<Verdict, Violation> {
         let Command { verb, name, argument } = command;
         let tls = self.origin.tls.is_some();
+        if matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Rset | Verb::Noop | Verb::Vrfy | Verb::Help | Verb::Other) {
+            self.idle = self.idle.saturating_add(1);
+        }
         let pending = match verb {
             Verb::Ehlo | Verb::Helo => {
                 out.events.push(Event::Helo(path::hello(argument, false).into()));
