@@ -25,12 +25,17 @@ mod signing;
 mod stream;
 mod tickets;
 
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rustls::pki_types::UnixTime;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::config;
@@ -51,6 +56,9 @@ use resolver::Resolver;
 pub use signing::KeyKind;
 pub use stream::Stream;
 use tickets::Tickets;
+
+/// What a handshake reads at once: a client's flights are smaller unless they show a certificate.
+const READ_SIZE: usize = 2048;
 
 /// How long a refused client has to take its alert before the connection is torn down.
 const PARTING: Duration = Duration::from_secs(1);
@@ -214,6 +222,19 @@ impl Inner {
         let records = Records::new(connection).map_err(|error| refuse(reasons::NO_RECORDS, &error.to_string()))?;
         Ok((Stream::new(stream, records, wire, unsent.freeze()), facts))
     }
+}
+
+/// Reads once, at most `room` octets, behind what is in `wire`. A client may take its time in a handshake, and meanwhile costs
+/// what it sent: the room for a read is on the stack, and only while there is something to read.
+async fn receive<S: AsyncRead + Unpin>(stream: &mut S, wire: &mut BytesMut, room: usize) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut space = [MaybeUninit::uninit(); READ_SIZE];
+        let mut read = ReadBuf::uninit(space.get_mut(..room.min(READ_SIZE)).unwrap_or_default());
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+        wire.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
 }
 
 /// Sends an alert of our own and parts.
