@@ -12,6 +12,12 @@ mod support;
 mod bounds;
 #[path = "attacks/cutoff.rs"]
 mod cutoff;
+#[path = "attacks/descriptors.rs"]
+mod descriptors;
+#[path = "attacks/exhaustion.rs"]
+mod exhaustion;
+#[path = "attacks/giants.rs"]
+mod giants;
 #[path = "attacks/injection.rs"]
 mod injection;
 #[path = "attacks/relayed.rs"]

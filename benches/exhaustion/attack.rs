@@ -8,13 +8,16 @@ use anyhow::{Context as _, bail};
 
 use crate::honest::{Honest, Service};
 use crate::identity::Identity;
-use crate::load::handshake;
 use crate::load::tls::{Client, Settings};
+use crate::load::{bulk, handshake};
 use crate::slow::{Crowd, Kind, target};
 use crate::subjects::{Door, Running};
 
 /// Handshakes before anything counts: what a process allocates only once is there then.
 const WARM: usize = 400;
+
+/// And as many octets each way: the workers have their buffers then.
+const BULK: usize = 2 << 20;
 
 /// So long after the last client came everything that it sent is where it will stay.
 const SETTLED: Duration = Duration::from_secs(3);
@@ -72,7 +75,10 @@ impl Attack<'_> {
 
         handshake::full(&reading, 8, WARM).await?;
         handshake::full(&sending, 8, WARM).await?;
-        // What follows has its own sessions; these stay, so that there are as many before as after.
+        for _ in 0..3 {
+            bulk::upload(&sending, 8, BULK).await?;
+            bulk::download(&reading, BULK as u64).await?;
+        }
         let witnesses = Honest::begin(reading.clone(), sending.clone()).await?;
         tokio::time::sleep(SETTLED).await;
         witnesses.end().await?;
@@ -85,13 +91,19 @@ impl Attack<'_> {
             let kind = self.kinds.get(n % self.kinds.len()).context("no kind")?;
             crowd.send(*kind, n / self.kinds.len());
         }
-        self.until("all slow clients are there", GRACE + self.patience, || crowd.there() + crowd.failed() == self.clients)
-            .await?;
+        self.until("all slow clients are there", GRACE + self.patience, || {
+            crowd.there() + crowd.failed() == self.clients
+        })
+        .await?;
         let came = Instant::now();
         tokio::time::sleep(SETTLED).await;
         if crowd.failed() > 0 || crowd.gone() > 0 {
-            bail!("{} could not connect, {} were told to go before all were there: they need more patience, or more \
-                   descriptors", crowd.failed(), crowd.gone());
+            bail!(
+                "{} could not connect, {} were told to go before all were there: they need more patience, or more \
+                   descriptors",
+                crowd.failed(),
+                crowd.gone()
+            );
         }
         let under = self.holdings()?;
 

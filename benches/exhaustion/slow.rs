@@ -77,14 +77,7 @@ impl Crowd {
     pub fn new(implicit: Target, starttls: Target) -> Self {
         let counter = AtomicUsize::default;
         let connecting = Semaphore::new(WIDTH);
-        Self(Arc::new(Shared {
-            implicit,
-            starttls,
-            connecting,
-            there: counter(),
-            gone: counter(),
-            failed: counter(),
-        }))
+        Self(Arc::new(Shared { implicit, starttls, connecting, there: counter(), gone: counter(), failed: counter() }))
     }
 
     /// How many came as far as they meant to.
@@ -188,10 +181,6 @@ async fn stay(mut stream: TcpStream, kind: Kind) {
 }
 
 /// A target's address and TLS.
-pub fn target(
-    running: &Running,
-    door: crate::subjects::Door,
-    client: &tls::Client,
-) -> anyhow::Result<Target> {
+pub fn target(running: &Running, door: crate::subjects::Door, client: &tls::Client) -> anyhow::Result<Target> {
     Ok(Target { address: running.address(door)?, door, client: Some(client.clone()), kind: tls::Kind::Full })
 }

@@ -21,7 +21,9 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// We cannot even try, for want of something of our own. That says nothing of the backend.
-    #[error("cannot connect to backend {backend}: {source}; the limits of this process or host are reached, see `ulimit -n`")]
+    #[error(
+        "cannot connect to backend {backend}: {source}; the limits of this process or host are reached, see `ulimit -n`"
+    )]
     Short {
         /// The backend.
         backend: BackendAddr,

@@ -83,7 +83,9 @@ fn say(listener: &Listener, state: State, opened: bool, outcome: &SelfTest, mess
     let service = listener.service.name;
     let backend = &listener.backend;
     match (state, outcome) {
-        (State::Open, SelfTest::Deferred { .. } | SelfTest::Unreachable(_)) => tracing::warn!(service, %backend, "open, but {message}"),
+        (State::Open, SelfTest::Deferred { .. } | SelfTest::Unreachable(_)) => {
+            tracing::warn!(service, %backend, "open, but {message}")
+        }
         (State::Open, _) => tracing::info!(service, %backend, "open: {message}"),
         _ if opened => tracing::error!(service, %backend, "refusing sessions: {message}; trying again"),
         _ => tracing::error!(service, %backend, "closed: {message}; trying again"),

@@ -181,7 +181,7 @@ impl Inner {
     {
         let mut wire = BytesMut::new();
         let hello = match client_hello::read(&mut stream, &mut wire, &mut progress.began).await {
-            Ok(hello) => &*progress.hello.insert(hello),
+            Ok(hello) => hello,
             Err(unfit) => {
                 if let Some(alert) = unfit.alert {
                     send(&mut stream, alert, 0x0301).await;
@@ -189,7 +189,26 @@ impl Inner {
                 return Err(HandshakeError::new(unfit.reason, None, &unfit.detail));
             }
         };
-        let refuse = |reason, detail: &str| HandshakeError::new(reason, Some(hello), detail);
+        progress.hello = Some(hello);
+        // Only a client that has said what it wants is worth the state of all that follows.
+        Box::pin(self.answer(stream, alpn, progress, wire)).await
+    }
+
+    /// Everything from the whole ClientHello on, with which `wire` begins.
+    async fn answer<S>(
+        &self,
+        mut stream: S,
+        alpn: &str,
+        progress: &Progress,
+        wire: BytesMut,
+    ) -> Result<(Stream<S>, TlsFacts), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let refuse = |reason, detail: &str| HandshakeError::new(reason, progress.hello.as_ref(), detail);
+        let Some(hello) = &progress.hello else {
+            return Err(refuse(reasons::NO_HELLO_IN_TIME, "there is no ClientHello"));
+        };
 
         let Some((_, profile)) = self.profiles.iter().find(|(name, _)| *name == alpn) else {
             return Err(refuse(reasons::NO_PROFILE, "no service has this ALPN name"));
