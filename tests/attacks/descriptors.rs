@@ -69,16 +69,16 @@ fn without_a_descriptor_accept_waits_and_a_session_ends_with_421() {
     let gate = setup(&backend).start();
     let process = gate.process();
     let mut old = served(&gate, gate.connect("smtp"));
-    let open = u64::try_from(process.descriptors()).expect("a number");
+    let next = process.next_descriptor();
 
     // Not one more.
-    let usual = process.allow(open);
+    let usual = process.allow(next);
     let mut waiting = gate.connect("smtp");
     gate.log.wait_for(&["cannot accept connections: Too many open files"]);
     assert_eq!(old.say("NOOP").code, 250);
 
     // One more: enough for a client, and not for its backend.
-    process.allow(open + 1);
+    process.allow(next + 1);
     assert_eq!(waiting.reply().code, 220);
     assert_eq!(waiting.say("STARTTLS").code, 220);
     let mut waiting = waiting.tls(&Offer::default().config());
@@ -89,7 +89,7 @@ fn without_a_descriptor_accept_waits_and_a_session_ends_with_421() {
 
     // Once there are some again, nothing has to be tested first.
     process.allow(usual);
-    drop(served(&gate, gate.connect("smtp")));
+    assert_eq!(served(&gate, gate.connect("smtp")).say("QUIT").code, 221);
     until("the record of the last session", || gate.log.text().contains("outcome=ok").then_some(()));
     assert!(!gate.log.text().contains("backend lost"), "{}", gate.log.text());
     assert_eq!(shortages(&gate), 1, "{}", gate.log.text());

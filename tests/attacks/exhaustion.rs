@@ -6,11 +6,14 @@ use std::time::Duration;
 use crate::support::fake::{self, Fake};
 use crate::support::gate::{Gate, Setup};
 use crate::support::process::Process;
-use crate::support::wait::within;
+use crate::support::wait::{until, within};
 use crate::support::wire::{Offer, Wire, client_hello};
 
 /// Of each kind.
 const CLIENTS: usize = 200;
+
+/// And before anything counts.
+const WARM: usize = 10;
 
 /// Memory goes back to the system after some seconds.
 const GIVE_BACK: Duration = Duration::from_secs(60);
@@ -84,25 +87,23 @@ fn slow_clients_cost_little_and_leave_nothing_behind() {
     let mut old = honest(&gate);
     // What a process needs only once is there after these.
     for (_, slow, _) in KINDS {
-        drop(opened(&gate, slow));
+        drop((0..WARM).map(|_| slow(&gate)).collect::<Vec<_>>());
     }
-    crate::support::wait::until("they are gone", || {
-        let alive = gate.log.text().matches("event=ended").count();
-        (alive == KINDS.len() * CLIENTS).then_some(())
-    });
+    until("their records", || (gate.log.text().matches("event=ended").count() == KINDS.len() * WARM).then_some(()));
     let (descriptors, start) = (process.descriptors(), process.memory());
+    let mut crowd = Vec::new();
     for (name, slow, most) in KINDS {
         let before = process.memory();
-        let clients = opened(&gate, slow);
-        // Whatever came before this answer has been read.
+        crowd.extend(opened(&gate, slow));
+        // Whatever came before these answers has been read.
         assert_eq!(old.say("NOOP").code, 250, "{name}: an old session");
         assert_eq!(honest(&gate).say("NOOP").code, 250, "{name}: a new session");
         let cost = process.memory().saturating_sub(before) / CLIENTS as u64;
         println!("{name}: {cost} KiB each");
         assert!(cost <= most, "{name}: {cost} KiB each");
-        drop(clients);
-        given_back(process, descriptors, start + start / 10);
     }
+    drop(crowd);
+    given_back(process, descriptors, start + start / 10);
     assert_eq!(old.say("NOOP").code, 250);
 }
 
@@ -125,7 +126,7 @@ fn hundreds_of_slow_clients_are_all_told_to_go() {
     let count = || {
         gate.log.text().lines().filter(|line| line.contains("event=ended") && line.contains("outcome=timeout")).count()
     };
-    crate::support::wait::until("their records", || (count() == KINDS.len() * CLIENTS).then_some(()));
-    crate::support::wait::until("their descriptors", || (gate.process().descriptors() == descriptors).then_some(()));
+    until("their records", || (count() == KINDS.len() * CLIENTS).then_some(()));
+    until("their descriptors", || (gate.process().descriptors() == descriptors).then_some(()));
     assert_eq!(honest(&gate).say("NOOP").code, 250);
 }

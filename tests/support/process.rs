@@ -1,5 +1,6 @@
 //! What the kernel says of a process.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -27,7 +28,18 @@ impl Process {
 
     /// How many descriptors it has open.
     pub fn descriptors(self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.0)).expect("a live process").count()
+        self.open().len()
+    }
+
+    /// The descriptor that it gets next; a limit of so many leaves it none, however many there are above it.
+    pub fn next_descriptor(self) -> u64 {
+        let open = self.open();
+        (0..).find(|number| !open.contains(number)).expect("a free one")
+    }
+
+    fn open(self) -> BTreeSet<u64> {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.0)).expect("a live process");
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
     /// Its soft and hard limits of open files.

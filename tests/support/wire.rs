@@ -234,7 +234,7 @@ impl Wire {
     pub fn swallow_until(&mut self, end: &[u8]) -> usize {
         let mut swallowed = 0;
         loop {
-            if let Some(at) = self.read.windows(end.len()).position(|octets| octets == end) {
+            if let Some(at) = memchr::memmem::find(&self.read, end) {
                 self.read.drain(..at + end.len());
                 return swallowed + at;
             }
