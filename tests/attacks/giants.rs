@@ -319,14 +319,13 @@ fn a_proxy_header_without_end_is_the_end() {
     let gate = Setup::new().listener_with("smtp", smtp.port, "none", &behind).start();
     let version2 = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11".as_slice(), &u16::MAX.to_be_bytes()].concat();
     for begin in [b"PROXY TCP4 ".as_slice(), b"PROXY UNKNOWN ", &version2] {
+        let log = gate.log.tail();
         bounded(gate.process(), "a PROXY header", || {
             let mut wire = gate.connect("smtp");
             wire.send(begin);
             assert!(flood(&mut wire, GIANT) < GIANT, "all of it was taken");
-            let session = gate.log.tail();
             drop(wire);
-            drop(session);
-            gate.log.wait_for(&["event=ended", "malformed PROXY header"]);
+            log.wait_for(&["event=ended", "malformed PROXY header"]);
         });
     }
 }

@@ -55,7 +55,7 @@ impl Setup {
         }
     }
 
-    /// The limits of open files, soft and hard.
+    /// The hard limit of open files; the soft one is half of it.
     #[must_use]
     pub fn descriptors(mut self, limit: u64) -> Self {
         self.descriptors = Some(limit);
@@ -132,7 +132,8 @@ impl Setup {
             None => Command::new(env!("CARGO_BIN_EXE_sealgate")),
             Some(limit) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_sealgate")]);
+                let limits = format!("ulimit -Sn {}; ulimit -Hn {limit}; exec \"$0\" \"$@\"", limit / 2);
+                shell.args(["-c", &limits, env!("CARGO_BIN_EXE_sealgate")]);
                 shell
             }
         };
