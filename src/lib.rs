@@ -16,6 +16,7 @@
 pub mod config;
 pub mod server;
 
+pub mod descriptors;
 pub mod limits;
 pub mod listener;
 pub mod session;

@@ -15,6 +15,7 @@ use crate::backend::dns::Resolver;
 use crate::backend::health::{Health, State};
 use crate::backend::supervisor::supervise;
 use crate::config::{ClientIdentity, Config};
+use crate::descriptors::{self, Room};
 use crate::facts::canonical;
 use crate::limits::{self, Limits};
 use crate::listener::{Door, Listener, bind};
@@ -116,6 +117,7 @@ impl Gate {
             tracing::warn!("systemd passed a socket for {address}, which no listener has in `listen`: it stays unused");
         }
 
+        let room = Arc::new(room(&config, bound.iter().map(Vec::len).sum()));
         let mut tasks = JoinSet::new();
         let mut listeners = Vec::new();
         for (listener, sockets) in config.listeners.iter().zip(bound) {
@@ -140,7 +142,7 @@ impl Gate {
             let addresses = sockets.iter().filter_map(local_address).collect();
             listeners.push(Running { shared: shared.clone(), addresses });
             tasks.spawn(watch_backend(shared.clone()));
-            let listener = Arc::new(Listener::new(shared.clone()));
+            let listener = Arc::new(Listener::new(shared.clone(), room.clone()));
             for socket in sockets {
                 let opening = Opening { listener: listener.clone(), shared: shared.clone(), open: now_open.clone() };
                 tasks.spawn(opening.serve(socket, closing_told.clone(), alive.clone()));
@@ -221,6 +223,22 @@ fn resolver(config: &Config) -> Result<Option<Resolver>, StartError> {
     } else {
         Ok(None)
     }
+}
+
+/// Room for sessions. Where that is less than the listeners' places, the administrator hears of it before clients do.
+fn room(config: &Config, addresses: usize) -> Room {
+    let limit = descriptors::limit();
+    let room = Room::new(limit, addresses);
+    let places = config.listeners.iter().fold(0, |sum: usize, one| sum.saturating_add(one.connections.get()));
+    if room.sessions() < places {
+        tracing::warn!(
+            "max_connections of all listeners is {places}, but {limit} open files are enough for {} sessions: raise the limit \
+             (LimitNOFILE= in sealgate.service, or `ulimit -Hn`) to {}, or lower max_connections",
+            room.sessions(),
+            descriptors::needed(places, addresses),
+        );
+    }
+    room
 }
 
 async fn watch_backend(shared: Arc<Shared>) {

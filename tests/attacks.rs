@@ -16,6 +16,12 @@ mod bounds;
 mod commands;
 #[path = "attacks/cutoff.rs"]
 mod cutoff;
+#[path = "attacks/descriptors.rs"]
+mod descriptors;
+#[path = "attacks/exhaustion.rs"]
+mod exhaustion;
+#[path = "attacks/giants.rs"]
+mod giants;
 #[path = "attacks/imap_model.rs"]
 mod imap_model;
 #[path = "attacks/imap_streams.rs"]

@@ -20,6 +20,16 @@ pub enum ConnectError {
         /// What the system said.
         source: io::Error,
     },
+    /// We cannot even try, for want of something of our own. That says nothing of the backend.
+    #[error(
+        "cannot connect to backend {backend}: {source}; the limits of this process or host are reached, see `ulimit -n`"
+    )]
+    Short {
+        /// The backend.
+        backend: BackendAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// It was silent for too long.
     #[error(
         "backend {backend} was silent: no {step} within {limit:?}; check that it is not overloaded and that this port \
@@ -122,6 +132,7 @@ impl ConnectError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Dial { .. } => Reason::new(Outcome::BackendError, "backend unreachable"),
+            Self::Short { .. } => Reason::new(Outcome::BackendError, "no descriptor for the backend"),
             Self::Late { .. } => Reason::new(Outcome::Timeout, "backend too slow to answer"),
             Self::Lost { .. } => Reason::new(Outcome::BackendError, "backend connection lost"),
             Self::Nonsense { .. } => Reason::new(Outcome::BackendError, "backend broke the protocol"),

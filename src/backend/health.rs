@@ -42,9 +42,9 @@ impl Health {
 
     /// A session could not be passed on. If that says that the backend is gone, whatever comes back there is tested before
     /// it gets another session. A backend that answers, or takes its time, may do so for one client's sake: its access
-    /// rules and limits know who that is, and must not shut everybody else out.
+    /// rules and limits know who that is, and must not shut everybody else out. And what we are short of says nothing of it.
     pub fn lost(&self, error: &ConnectError) {
-        if matches!(error, ConnectError::Refused { .. }) || is_slow_answer(error) {
+        if matches!(error, ConnectError::Refused { .. } | ConnectError::Short { .. }) || is_slow_answer(error) {
             return;
         }
         let was_open = self.state.send_if_modified(|state| {
@@ -132,12 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn one_client_that_is_refused_or_kept_waiting_shuts_nobody_else_out() {
+    fn what_may_be_for_one_client_or_is_our_own_fault_shuts_nobody_else_out() {
         let health = open();
         let reply = "421 4.7.0 too many connections from 203.0.113.5".to_owned();
         health.lost(&ConnectError::Refused { backend: backend(), step: "answer to XCLIENT", reply });
         let limit = std::time::Duration::from_secs(10);
         health.lost(&ConnectError::Late { backend: backend(), step: "answer to XCLIENT", limit });
+        let source = io::Error::from_raw_os_error(24); // EMFILE
+        health.lost(&ConnectError::Short { backend: backend(), source });
         assert!(health.is_open());
         health.lost(&ConnectError::Late { backend: backend(), step: "connection", limit });
         assert!(!health.is_open());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::ConnectError;
 use super::health::{Health, State};
 use super::probe::greet;
 use super::self_test::{SelfTest, relay_self_test};
@@ -15,7 +16,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// but at least this often.
 const LAST_RETRY: Duration = Duration::from_secs(15);
 
-/// A test that met a 4xx, or an open relay, is repeated this often.
+/// A test that met a 4xx, or an open relay, or for which we were short of descriptors, is repeated this often.
 const REPEAT: Duration = Duration::from_secs(60);
 
 /// Keeps `health` true for as long as the future lives; `learn` is told what the backend announces.
@@ -52,7 +53,7 @@ pub async fn supervise(
             State::Open => {
                 retry = FIRST_RETRY;
                 let lost = health.until(|state| *state != State::Open);
-                if matches!(outcome, SelfTest::Deferred { .. }) {
+                if matches!(outcome, SelfTest::Deferred { .. } | SelfTest::Unreachable(_)) {
                     let _ = timeout(REPEAT, lost).await;
                 } else {
                     lost.await;
@@ -71,6 +72,7 @@ fn state_after(before: State, outcome: &SelfTest) -> State {
     match outcome {
         SelfTest::Refused { .. } | SelfTest::Deferred { .. } | SelfTest::Skipped => State::Open,
         SelfTest::Relays { .. } => State::Unsafe,
+        SelfTest::Unreachable(ConnectError::Short { .. }) => before,
         SelfTest::Unreachable(_) if before == State::Untested => State::Untested,
         SelfTest::Unreachable(_) => State::Lost,
     }
@@ -81,7 +83,9 @@ fn say(listener: &Listener, state: State, opened: bool, outcome: &SelfTest, mess
     let service = listener.service.name;
     let backend = &listener.backend;
     match (state, outcome) {
-        (State::Open, SelfTest::Deferred { .. }) => tracing::warn!(service, %backend, "open, but {message}"),
+        (State::Open, SelfTest::Deferred { .. } | SelfTest::Unreachable(_)) => {
+            tracing::warn!(service, %backend, "open, but {message}")
+        }
         (State::Open, _) => tracing::info!(service, %backend, "open: {message}"),
         _ if opened => tracing::error!(service, %backend, "refusing sessions: {message}; trying again"),
         _ => tracing::error!(service, %backend, "closed: {message}; trying again"),

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Connected;
 use super::error::{ConnectError, quote};
 use crate::config::BackendAddr;
+use crate::descriptors::is_shortage;
 use crate::protocol::line::{Line, first_line};
 use crate::protocol::smtp::reply::{self, ReplyParse, first_reply};
 use crate::stream::Backend;
@@ -48,7 +49,10 @@ impl<'a> Talk<'a> {
         let stream = timeout_at(until, open(backend))
             .await
             .map_err(|_| ConnectError::Late { backend: backend.clone(), step: "connection", limit })?
-            .map_err(|source| ConnectError::Dial { backend: backend.clone(), source })?;
+            .map_err(|source| match is_shortage(&source) {
+                true => ConnectError::Short { backend: backend.clone(), source },
+                false => ConnectError::Dial { backend: backend.clone(), source },
+            })?;
         Ok(Self { backend, stream, input: BytesMut::new(), limit, until })
     }
 

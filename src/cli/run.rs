@@ -9,6 +9,7 @@ use anyhow::Context;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use sealgate::config::{Config, LogTarget};
+use sealgate::descriptors;
 use sealgate::server::Gate;
 use sealgate::session_log::SessionLog;
 use sealgate::tls;
@@ -26,6 +27,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let tls = tls_server(&config)?;
     let log = SessionLog::open(&config.log, &config.hostname)?;
     log.init_tracing()?;
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.get())
         .enable_all()

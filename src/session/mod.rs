@@ -4,12 +4,14 @@ mod notes;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll, ready};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -251,7 +253,8 @@ async fn identify(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr, loc
     if !shared.listener.accept_proxy_from.iter().any(|network| network.contains(&peer.ip())) {
         return Ok(own);
     }
-    match unless_stopped(shared, timeout(shared.deadlines.proxy_header, read_proxy_header(stream))).await? {
+    let header = Box::pin(timeout(shared.deadlines.proxy_header, read_proxy_header(stream)));
+    match unless_stopped(shared, header).await? {
         Err(_) => Err(NO_PROXY_HEADER),
         Ok(Err(error)) => {
             tracing::info!(%peer, "refused: {error}");
@@ -327,7 +330,9 @@ async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Resu
         peer: &context.peer,
         tls: context.tls.as_deref(),
     };
-    unless_stopped(shared, backend::connect(&shared.listener, &caller, &shared.deadlines)).await?.map_err(|error| {
+    // Boxed like all that clients need not come to: those that take their time do so before it.
+    let connect = Box::pin(backend::connect(&shared.listener, &caller, &shared.deadlines));
+    unless_stopped(shared, connect).await?.map_err(|error| {
         shared.health.lost(&error);
         error.reason()
     })
@@ -433,10 +438,9 @@ async fn finish(mut client: Client) {
 async fn close(mut client: Client) {
     let _ = timeout(LINGER, async {
         client.shutdown().await?;
-        let mut rest = [0; 512];
         let mut read = 0;
         while read < LINGER_OCTETS {
-            match client.read(&mut rest).await? {
+            match poll_fn(|cx| poll_discard(&mut client, cx)).await? {
                 0 => break,
                 n => read += n,
             }
@@ -444,4 +448,12 @@ async fn close(mut client: Client) {
         std::io::Result::Ok(())
     })
     .await; // whatever went wrong, the client is gone
+}
+
+/// Reads, and forgets what it was: how much.
+fn poll_discard(client: &mut Client, cx: &mut task::Context<'_>) -> Poll<std::io::Result<usize>> {
+    let mut space = [0; 512]; // on the stack: a session has no room for it
+    let mut read = ReadBuf::new(&mut space);
+    ready!(Pin::new(client).poll_read(cx, &mut read))?;
+    Poll::Ready(Ok(read.filled().len()))
 }

@@ -25,12 +25,17 @@ mod signing;
 mod stream;
 mod tickets;
 
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rustls::pki_types::UnixTime;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::config;
@@ -51,6 +56,9 @@ use resolver::Resolver;
 pub use signing::KeyKind;
 pub use stream::Stream;
 use tickets::Tickets;
+
+/// What a handshake reads at once: a client's flights are smaller unless they show a certificate.
+const READ_SIZE: usize = 2048;
 
 /// How long a refused client has to take its alert before the connection is torn down.
 const PARTING: Duration = Duration::from_secs(1);
@@ -173,7 +181,7 @@ impl Inner {
     {
         let mut wire = BytesMut::new();
         let hello = match client_hello::read(&mut stream, &mut wire, &mut progress.began).await {
-            Ok(hello) => &*progress.hello.insert(hello),
+            Ok(hello) => hello,
             Err(unfit) => {
                 if let Some(alert) = unfit.alert {
                     send(&mut stream, alert, 0x0301).await;
@@ -181,7 +189,26 @@ impl Inner {
                 return Err(HandshakeError::new(unfit.reason, None, &unfit.detail));
             }
         };
-        let refuse = |reason, detail: &str| HandshakeError::new(reason, Some(hello), detail);
+        progress.hello = Some(hello);
+        // Only a client that has said what it wants is worth the state of all that follows.
+        Box::pin(self.answer(stream, alpn, progress, wire)).await
+    }
+
+    /// Everything from the whole ClientHello on, with which `wire` begins.
+    async fn answer<S>(
+        &self,
+        mut stream: S,
+        alpn: &str,
+        progress: &Progress,
+        wire: BytesMut,
+    ) -> Result<(Stream<S>, TlsFacts), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let refuse = |reason, detail: &str| HandshakeError::new(reason, progress.hello.as_ref(), detail);
+        let Some(hello) = &progress.hello else {
+            return Err(refuse(reasons::NO_HELLO_IN_TIME, "there is no ClientHello"));
+        };
 
         let Some((_, profile)) = self.profiles.iter().find(|(name, _)| *name == alpn) else {
             return Err(refuse(reasons::NO_PROFILE, "no service has this ALPN name"));
@@ -214,6 +241,19 @@ impl Inner {
         let records = Records::new(connection).map_err(|error| refuse(reasons::NO_RECORDS, &error.to_string()))?;
         Ok((Stream::new(stream, records, wire, unsent.freeze()), facts))
     }
+}
+
+/// Reads once, at most `room` octets, behind what is in `wire`. A client may take its time in a handshake, and meanwhile costs
+/// what it sent: the room for a read is on the stack, and only while there is something to read.
+async fn receive<S: AsyncRead + Unpin>(stream: &mut S, wire: &mut BytesMut, room: usize) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut space = [MaybeUninit::uninit(); READ_SIZE];
+        let mut read = ReadBuf::uninit(space.get_mut(..room.min(READ_SIZE)).unwrap_or_default());
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+        wire.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
 }
 
 /// Sends an alert of our own and parts.

@@ -86,6 +86,7 @@ fn record(protocol: &'static str, name: &str, secured: bool) -> Record {
         user: Some(name.to_owned()),
         method: Some(name.to_owned()),
         auth_failures: 1,
+        delayed: Duration::ZERO,
         authenticated: false,
         accepted: 0,
         rejected: 0,

@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use super::clients::{Target, Tls};
 use super::logs::{Log, Shown};
 use super::pki::{self, pki};
+use super::process::Process;
 use super::stack::stack;
 use super::wait::{free_port, has_ipv6, is_listening, until};
 use super::warden::{self, Server};
@@ -25,6 +26,7 @@ pub struct Setup {
     tables: String,
     listeners: String,
     ports: Vec<(&'static str, u16)>,
+    descriptors: Option<u64>,
 }
 
 /// A running Sealgate.
@@ -49,7 +51,15 @@ impl Setup {
             tables,
             listeners: String::new(),
             ports: Vec::new(),
+            descriptors: None,
         }
+    }
+
+    /// The hard limit of open files; the soft one is half of it.
+    #[must_use]
+    pub fn descriptors(mut self, limit: u64) -> Self {
+        self.descriptors = Some(limit);
+        self
     }
 
     /// A line in front of all tables.
@@ -118,9 +128,18 @@ impl Setup {
         let dir = warden::directory("sealgate");
         let config = self.write(&dir);
         let stderr = dir.join("stderr");
+        let mut command = match self.descriptors {
+            None => Command::new(env!("CARGO_BIN_EXE_sealgate")),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                let limits = format!("ulimit -Sn {}; ulimit -Hn {limit}; exec \"$0\" \"$@\"", limit / 2);
+                shell.args(["-c", &limits, env!("CARGO_BIN_EXE_sealgate")]);
+                shell
+            }
+        };
         let server = Server::start(
             "sealgate",
-            Command::new(env!("CARGO_BIN_EXE_sealgate"))
+            command
                 .args(["run", "--config"])
                 .arg(&config)
                 .stdout(Stdio::null())
@@ -237,6 +256,11 @@ impl Gate {
         let mut wire = self.connect(service);
         wire.send(format!("PROXY TCP4 {client} 192.0.2.10 40000 {}\r\n", self.port(service)));
         wire
+    }
+
+    /// The process.
+    pub fn process(&self) -> Process {
+        Process(self.server.pid().expect("a process id"))
     }
 
     /// Sends the process a signal.

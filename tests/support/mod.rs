@@ -12,6 +12,7 @@ pub mod logs;
 pub mod mail;
 pub mod pki;
 pub mod postfix;
+pub mod process;
 pub mod stack;
 pub mod wait;
 pub mod warden;

@@ -230,6 +230,22 @@ impl Wire {
         String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned()
     }
 
+    /// Throws away all that comes up to `end`, however much it is: how much.
+    pub fn swallow_until(&mut self, end: &[u8]) -> usize {
+        let mut swallowed = 0;
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.read, end) {
+                self.read.drain(..at + end.len());
+                return swallowed + at;
+            }
+            // What may be the beginning of the end stays.
+            let spent = self.read.len().saturating_sub(end.len());
+            self.read.drain(..spent);
+            swallowed += spent;
+            assert!(self.fill(), "the end after {swallowed} octets");
+        }
+    }
+
     /// Waits for the other side's end; panics if it says anything first.
     pub fn end(&mut self) {
         assert_eq!(self.rest(), "", "the other side says no more");
@@ -261,21 +277,35 @@ impl Wire {
 
     /// Sends octets as they are, beneath TLS.
     pub fn send_beneath(&mut self, octets: &[u8]) {
-        match &mut self.stream {
-            Stream::Plain(stream) => stream.write_all(octets),
-            Stream::Tls(stream) => stream.sock.write_all(octets),
-            Stream::Moving => Err(ErrorKind::NotConnected.into()),
+        self.try_send_beneath(octets).expect("the other side listens");
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// When the other side is gone.
+    pub fn try_send_beneath(&mut self, octets: &[u8]) -> std::io::Result<()> {
+        let Some(mut socket) = self.socket() else { return Err(ErrorKind::NotConnected.into()) };
+        socket.write_all(octets)
+    }
+
+    /// A write that goes no further for a second fails.
+    pub fn give_up_writing_soon(&self) {
+        let socket = self.socket().expect("a socket");
+        socket.set_write_timeout(Some(std::time::Duration::from_secs(1))).expect("a timeout");
+    }
+
+    fn socket(&self) -> Option<&TcpStream> {
+        match &self.stream {
+            Stream::Plain(stream) => Some(stream),
+            Stream::Tls(stream) => Some(&stream.sock),
+            Stream::Moving => None,
         }
-        .expect("the other side listens");
     }
 
     /// Tears the connection down with a reset.
     pub fn reset(self) {
-        let socket = match &self.stream {
-            Stream::Plain(stream) => stream,
-            Stream::Tls(stream) => &stream.sock,
-            Stream::Moving => return,
-        };
+        let Some(socket) = self.socket() else { return };
         socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO)).expect("an option");
     }
 
