@@ -26,6 +26,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let tls = tls_server(&config)?;
     let log = SessionLog::open(&config.log, &config.hostname)?;
     log.init_tracing()?;
+    log.report_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.get())
         .enable_all()
@@ -57,7 +58,7 @@ async fn serve(config: Config, tls: tls::Server, log: SessionLog) -> anyhow::Res
     let code = tokio::select! {
         () = signals.stop(&log) => ExitCode::SUCCESS,
         () = gate.broken() => {
-            tracing::error!("internal error, please report: a part of the gate has failed (see standard error)");
+            tracing::error!("internal error, please report: a part of the gate has failed (the log says where)");
             ExitCode::FAILURE
         }
     };

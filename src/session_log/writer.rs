@@ -11,6 +11,9 @@ use super::journal::Journal;
 use super::queue::{Batch, Item, Queue};
 use super::render::{Level, Renderer};
 
+/// The name of the thread that writes.
+pub(super) const THREAD: &str = "session-log";
+
 /// How much is collected for one write.
 const CHUNK: usize = 64 * 1024;
 
@@ -32,7 +35,7 @@ pub(super) enum Target {
 /// Starts the thread; it ends when the queue is closed and empty.
 pub(super) fn spawn(queue: Arc<Queue>, renderer: Arc<Renderer>, target: Target) -> io::Result<()> {
     let mut writer = Writer { renderer, target, lost: 0, torn: false, failing: false, chunk: Vec::new() };
-    std::thread::Builder::new().name("session-log".to_owned()).spawn(move || {
+    std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
         while let Some(batch) = queue.take() {
             writer.write(batch);
         }
