@@ -93,7 +93,8 @@ impl Writer {
             return;
         }
         let mut chunk = std::mem::take(&mut self.chunk);
-        if self.torn {
+        let mends = self.torn;
+        if mends {
             chunk.insert(0, b'\n');
         }
         let (written, error) = match &mut self.target {
@@ -105,7 +106,8 @@ impl Writer {
         if let Some(last) = done.last() {
             self.torn = *last != b'\n';
         }
-        let lost = memchr::memchr_iter(b'\n', rest).count();
+        // The newline that ends a torn line is no line of its own.
+        let lost = memchr::memchr_iter(b'\n', rest).count().saturating_sub(usize::from(mends && done.is_empty()));
         self.settle(u64::try_from(lost).unwrap_or(u64::MAX), error);
         chunk.clear();
         self.chunk = chunk;
