@@ -12,8 +12,12 @@ mod support;
 mod bounds;
 #[path = "attacks/cutoff.rs"]
 mod cutoff;
+#[path = "attacks/failover.rs"]
+mod failover;
 #[path = "attacks/injection.rs"]
 mod injection;
+#[path = "attacks/killed.rs"]
+mod killed;
 #[path = "attacks/relayed.rs"]
 mod relayed;
 #[path = "attacks/slow.rs"]
@@ -22,3 +26,5 @@ mod slow;
 mod smuggling;
 #[path = "attacks/strangers.rs"]
 mod strangers;
+#[path = "attacks/surroundings.rs"]
+mod surroundings;

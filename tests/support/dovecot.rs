@@ -24,7 +24,7 @@ pub struct Dovecot {
     pub gated: u16,
     /// Where Postfix asks for AUTH.
     pub sasl_socket: PathBuf,
-    _server: Server,
+    server: Server,
 }
 
 impl Dovecot {
@@ -58,7 +58,12 @@ impl Dovecot {
             }
             (is_listening(gated) && is_listening(hardened) && sasl_socket.exists()).then_some(())
         });
-        Self { log, hardened, gated, sasl_socket, _server: server }
+        Self { log, hardened, gated, sasl_socket, server }
+    }
+
+    /// The master's process id.
+    pub fn master(&self) -> u32 {
+        self.server.pid().expect("Dovecot runs")
     }
 }
 
