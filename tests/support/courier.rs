@@ -266,7 +266,7 @@ async fn by_smtp(stream: TcpStream, config: Arc<ClientConfig>, number: u64, to: 
     talk.say("MAIL FROM:<sender@example.com>", "250").await?;
     talk.say(&format!("RCPT TO:<{to}>"), "250").await?;
     let content = content(number);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         talk.say("DATA", "354").await?;
         talk.send(&content).await;
         talk.say(".", "250").await?;
