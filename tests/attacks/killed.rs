@@ -29,6 +29,11 @@ const EACH: usize = 5;
 /// A process may be killed before it has served anybody, for which Postfix would rest the service for a minute.
 const SOON: &str = "service_throttle_time = 1s\n";
 
+/// With one login process a client, hundreds of clients would wait in a queue of the kernel's that holds a hundred: one that finds no
+/// place there may wait for minutes until it is noticed. So a few of them serve many each, and each that is killed takes many with it.
+const SHARED_LOGINS: &str =
+    "service imap-login {\n  service_count = 0\n  process_min_avail = 4\n  client_limit = 400\n}\n";
+
 /// Servers for these tests alone; one test at a time.
 struct Victims {
     postfix: Postfix,
@@ -43,7 +48,7 @@ fn victims() -> MutexGuard<'static, Victims> {
         let users: Vec<String> = (0..clients().div_ceil(8)).map(|n| format!("k{n:03}")).collect();
         let mail = warden::directory("mail");
         std::os::unix::fs::chown(&mail, Some(65534), Some(65534)).expect("tests of the real servers run as root");
-        let dovecot = Dovecot::start(dovecot::PROXY, &users, PASSWORD, &mail);
+        let dovecot = Dovecot::start_with(SHARED_LOGINS, dovecot::PROXY, &users, PASSWORD, &mail);
         let postfix = Postfix::start_with(SOON, DOMAIN, &users, &mail, &dovecot.sasl_socket);
         Mutex::new(Victims { postfix, dovecot, mail, users })
     });
