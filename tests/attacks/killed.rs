@@ -26,8 +26,14 @@ use crate::support::wire::Offer;
 const CLIENTS: usize = 40;
 const EACH: usize = 5;
 
-/// A process may be killed before it has served anybody, for which Postfix would rest the service for a minute.
-const SOON: &str = "service_throttle_time = 1s\n";
+/// A process may be killed before it has served anybody, for which Postfix would rest the service for a minute; and what a killed
+/// one has put off would wait for many.
+const SOON: &str = "\
+service_throttle_time = 1s
+minimal_backoff_time = 1s
+maximal_backoff_time = 1s
+queue_run_delay = 1s
+";
 
 /// With one login process a client, hundreds of clients would wait in a queue of the kernel's that holds a hundred: one that finds no
 /// place there may wait for minutes until it is noticed. So a few of them serve many each, and each that is killed takes many with it.
@@ -146,13 +152,7 @@ impl Victims {
 
     /// Whatever Postfix took has been delivered.
     fn settle(&self) {
-        until("Postfix has delivered what it took", || {
-            let queued = self.postfix.queued();
-            if queued > 0 {
-                self.postfix.flush();
-            }
-            (queued == 0).then_some(())
-        });
+        until("Postfix has delivered what it took", || (self.postfix.queued() == 0).then_some(()));
     }
 
     /// What was acknowledged is there, and Postfix took nothing twice.

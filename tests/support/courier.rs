@@ -20,6 +20,9 @@ use super::stack::PASSWORD;
 /// Nobody is kept waiting for longer.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// Nobody is put off more often.
+const ATTEMPTS: usize = 5_000;
+
 /// A client that was put off comes again after this.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -111,11 +114,17 @@ impl Load {
     ) {
         let user = &self.users[client % self.users.len()];
         for _ in 0..self.each {
-            loop {
+            for attempts in 1.. {
                 // An attempt that was not acknowledged may have arrived all the same, so the next one is another mail.
                 let number = next_number();
                 let attempt = timeout(PATIENCE, self.attempt(number, user, config.clone())).await;
-                let attempt = attempt.unwrap_or_else(|_| Err(Failure::Wrong("kept waiting".to_owned())));
+                let attempt = match attempt {
+                    Ok(Err(Failure::ComeAgain(how))) if attempts >= ATTEMPTS => {
+                        Err(Failure::Wrong(format!("still {how}")))
+                    }
+                    Ok(attempt) => attempt,
+                    Err(_) => Err(Failure::Wrong("kept waiting".to_owned())),
+                };
                 let accepted = attempt.is_ok();
                 if ledger.lock().expect("no client panicked").note(number, attempt) {
                     return;

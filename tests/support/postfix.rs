@@ -172,12 +172,6 @@ impl Postfix {
             .filter(whole)
             .count()
     }
-
-    /// Has what was put off tried again now.
-    pub fn flush(&self) {
-        let status = Command::new("postqueue").arg("-c").arg(&self.config).arg("-f").status();
-        assert!(status.is_ok_and(|status| status.success()), "postqueue -f");
-    }
 }
 
 fn launch(config: &Path, queue: &Path) -> Server {
