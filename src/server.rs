@@ -1,18 +1,17 @@
-//! The gate as a whole: bind or inherit sockets, open each listener once its backend has been tested, drain.
+//! The gate as a whole: bind or inherit sockets, open each listener once a backend of its has been tested, drain.
 
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use socket2::Socket;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::backend::dns::Resolver;
-use crate::backend::health::{Health, State};
+use crate::backend::pool::{Place, Pool};
 use crate::backend::supervisor::supervise;
 use crate::config::{ClientIdentity, Config};
 use crate::descriptors::{self, Room};
@@ -82,7 +81,7 @@ struct Running {
 }
 
 impl Gate {
-    /// Binds every address, then opens each listener as soon as its backend has passed its test.
+    /// Binds every address, then opens each listener as soon as one of its backends has passed its test.
     ///
     /// # Errors
     /// When an address cannot be bound. Nothing is left open then.
@@ -123,7 +122,7 @@ impl Gate {
         for (listener, sockets) in config.listeners.iter().zip(bound) {
             let shared = Arc::new(Shared {
                 resolver: resolver.clone().filter(|_| listener.identity == ClientIdentity::Xclient),
-                backend: listener.backend.to_string().into(),
+                backends: Pool::new(&listener.backends),
                 listener: listener.clone(),
                 hostname: config.hostname.clone(),
                 deadlines: config.deadlines,
@@ -133,15 +132,15 @@ impl Gate {
                     max_errors: config.limits.errors,
                 }),
                 tls: tls.clone(),
-                learned: ArcSwap::default(),
                 limits: limits.clone(),
-                health: Health::default(),
                 log: log.clone(),
                 stop: stop_told.clone(),
             });
             let addresses = sockets.iter().filter_map(local_address).collect();
             listeners.push(Running { shared: shared.clone(), addresses });
-            tasks.spawn(watch_backend(shared.clone()));
+            for (place, _) in shared.backends.members() {
+                tasks.spawn(watch_backend(shared.clone(), place));
+            }
             let listener = Arc::new(Listener::new(shared.clone(), room.clone()));
             for socket in sockets {
                 let opening = Opening { listener: listener.clone(), shared: shared.clone(), open: now_open.clone() };
@@ -177,7 +176,7 @@ impl Gate {
             .collect()
     }
 
-    /// Waits until every listener has opened: its backend passed the test, and its sockets accept connections.
+    /// Waits until every listener has opened: a backend passed the test, and its sockets accept connections.
     pub async fn all_open(&self) {
         let sockets: usize = self.listeners.iter().map(|running| running.addresses.len()).sum();
         // The semaphore is never closed, and the permits come back at once: they are counted, not used.
@@ -241,9 +240,8 @@ fn room(config: &Config, addresses: usize) -> Room {
     room
 }
 
-async fn watch_backend(shared: Arc<Shared>) {
-    let learn = |learned| shared.learned.store(Arc::new(learned));
-    supervise(&shared.listener, &shared.hostname, &shared.deadlines, &shared.health, learn).await;
+async fn watch_backend(shared: Arc<Shared>, place: Place) {
+    supervise(&shared.backends, place, &shared.listener, &shared.hostname, &shared.deadlines).await;
 }
 
 /// Sockets that the service manager opened for us (systemd's socket activation), told apart by their addresses.
@@ -275,7 +273,7 @@ struct Opening {
 }
 
 impl Opening {
-    /// Waits for the backend's first passed test, then accepts.
+    /// Waits until the first backend has passed its test, then accepts.
     async fn serve(self, socket: Socket, mut closing: Stop, alive: mpsc::Sender<()>) {
         let door = tokio::select! {
             door = self.listen(socket) => door,
@@ -287,7 +285,7 @@ impl Opening {
 
     /// From here on the socket is the accept loop's alone: the port is closed when that ends.
     async fn listen(&self, socket: Socket) -> Door {
-        self.shared.health.until(|state| *state == State::Open).await;
+        self.shared.backends.opened().await;
         let mut said = false;
         loop {
             match Door::open(&socket) {

@@ -20,6 +20,8 @@ mod cutoff;
 mod descriptors;
 #[path = "attacks/exhaustion.rs"]
 mod exhaustion;
+#[path = "attacks/failover.rs"]
+mod failover;
 #[path = "attacks/giants.rs"]
 mod giants;
 #[path = "attacks/imap_model.rs"]
@@ -28,6 +30,8 @@ mod imap_model;
 mod imap_streams;
 #[path = "attacks/injection.rs"]
 mod injection;
+#[path = "attacks/killed.rs"]
+mod killed;
 #[path = "attacks/octets.rs"]
 mod octets;
 #[path = "attacks/rates.rs"]
@@ -42,3 +46,5 @@ mod smuggling;
 mod starttls;
 #[path = "attacks/strangers.rs"]
 mod strangers;
+#[path = "attacks/surroundings.rs"]
+mod surroundings;

@@ -103,7 +103,7 @@ fn every_value_arrives() {
     assert_eq!(submission.service.name, "submission");
     let addresses = ["127.0.0.1:0", "127.0.0.1:0", "192.0.2.1:587"].map(|address| address.parse().unwrap());
     assert_eq!(submission.listen, addresses);
-    assert_eq!(submission.backend, BackendAddr::Unix("/run/smtp".into()));
+    assert_eq!(submission.backends, [BackendAddr::Unix("/run/smtp".into())]);
     assert_eq!(submission.identity, ClientIdentity::None);
     assert!(submission.relay_as_proxy);
     let networks = ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"].map(|network| network.parse().unwrap());
@@ -112,8 +112,16 @@ fn every_value_arrives() {
     assert_eq!(submission.bare_newline, BareNewline::Reject);
     assert_eq!(imap.service.name, "imap");
     assert_eq!(imap.listen, ["0.0.0.0:143", "[::]:143"].map(|address| address.parse().unwrap()));
-    assert_eq!(imap.backend, BackendAddr::Tcp("192.0.2.9:143".parse().unwrap()));
+    assert_eq!(imap.backends, [BackendAddr::Tcp("192.0.2.9:143".parse().unwrap())]);
     assert_eq!(imap.identity, ClientIdentity::ImapId);
+}
+
+#[test]
+fn several_backends_arrive_in_their_order() {
+    let config = read(&repository().join("tests/config/valid/several-backends.toml")).unwrap();
+    let tcp = |address: &str| BackendAddr::Tcp(address.parse().unwrap());
+    let expected = [tcp("127.0.0.1:10025"), BackendAddr::Unix("/run/smtp".into()), tcp("[::1]:10025")];
+    assert_eq!(config.listeners[0].backends, expected);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::{imap_id, xclient};
 use crate::config::{BackendAddr, ClientIdentity};
 use crate::facts::{Outcome, Reason};
 
@@ -128,6 +129,12 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether this is the backend's word on one client, spoken when it knew who that is: another backend must not be asked for a
+    /// kinder one, nor anybody else be shut out for it.
+    pub fn is_about_the_client(&self) -> bool {
+        matches!(self, Self::Refused { step, .. } if *step == xclient::ANSWER || *step == imap_id::ANSWER)
+    }
+
     /// The phrase for the session's record.
     pub fn reason(&self) -> Reason {
         match self {

@@ -31,14 +31,19 @@ pub struct Exposure {
     pub elsewhere: Vec<SocketAddr>,
 }
 
-/// Looks at a listener's backend.
+/// Looks at one of a listener's backends.
 ///
 /// # Errors
 /// It cannot be reached, refuses the identity, or does not speak the protocol.
-pub async fn exposure(listener: &Listener, hostname: &str, deadlines: &Deadlines) -> Result<Exposure, ConnectError> {
-    let mut found = Exposure { elsewhere: elsewhere(&listener.backend).await, ..Exposure::default() };
+pub async fn exposure(
+    listener: &Listener,
+    backend: &BackendAddr,
+    hostname: &str,
+    deadlines: &Deadlines,
+) -> Result<Exposure, ConnectError> {
+    let mut found = Exposure { elsewhere: elsewhere(backend).await, ..Exposure::default() };
     if listener.service.takes_mail() {
-        let mut talk = Talk::dial(&listener.backend, deadlines.connect + deadlines.greeting).await?;
+        let mut talk = Talk::dial(backend, deadlines.connect + deadlines.greeting).await?;
         introduce(&mut talk, listener.identity, &Stranger::new(listener, hostname).caller()).await?;
         found.xclient = see_smtp(&mut talk, listener.identity, hostname).await?.xclient.is_some();
         found.bare_newline = takes_bare_newline(&mut talk).await?;

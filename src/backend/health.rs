@@ -1,4 +1,4 @@
-//! Whether a listener's backend may be given sessions.
+//! Whether a backend may be given sessions.
 
 use tokio::sync::watch;
 
@@ -44,7 +44,15 @@ impl Health {
     /// it gets another session. A backend that answers, or takes its time, may do so for one client's sake: its access
     /// rules and limits know who that is, and must not shut everybody else out. And what we are short of says nothing of it.
     pub fn lost(&self, error: &ConnectError) {
-        if matches!(error, ConnectError::Refused { .. } | ConnectError::Short { .. }) || is_slow_answer(error) {
+        if Self::is_gone(error) {
+            self.rest(error);
+        }
+    }
+
+    /// A session could not be passed on, and went on to another backend. Where there is another one, a doubt is enough: this one
+    /// is tested before it gets another session.
+    pub fn rest(&self, error: &ConnectError) {
+        if error.is_about_the_client() || matches!(error, ConnectError::Short { .. }) {
             return;
         }
         let was_open = self.state.send_if_modified(|state| {
@@ -57,6 +65,11 @@ impl Health {
         if was_open {
             tracing::warn!("backend lost: {error}; it is tested before it gets the next session");
         }
+    }
+
+    /// Whether that says that the backend is not there any more, or is another one.
+    pub(super) fn is_gone(error: &ConnectError) -> bool {
+        !matches!(error, ConnectError::Refused { .. } | ConnectError::Short { .. }) && !is_slow_answer(error)
     }
 
     /// What a test found that began in state `before`. Returns whether it still counts: a backend that was lost

@@ -75,6 +75,11 @@ impl<'a> Talk<'a> {
         }
     }
 
+    /// Waits until the backend has said anything, which is left where it is.
+    pub async fn any_octet(&mut self, step: &'static str) -> Result<(), ConnectError> {
+        if self.input.is_empty() { self.read(step).await } else { Ok(()) }
+    }
+
     /// The code of the SMTP reply that comes next, which is left where it is.
     pub async fn peek_reply(&mut self, step: &'static str) -> Result<u16, ConnectError> {
         Ok(self.whole_reply(step).await?.code)

@@ -27,6 +27,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let tls = tls_server(&config)?;
     let log = SessionLog::open(&config.log, &config.hostname)?;
     log.init_tracing()?;
+    log.report_panics();
     if let Err(error) = descriptors::raise() {
         tracing::warn!("cannot raise the limit of open files: {error}");
     }
@@ -61,7 +62,7 @@ async fn serve(config: Config, tls: tls::Server, log: SessionLog) -> anyhow::Res
     let code = tokio::select! {
         () = signals.stop(&log) => ExitCode::SUCCESS,
         () = gate.broken() => {
-            tracing::error!("internal error, please report: a part of the gate has failed (see standard error)");
+            tracing::error!("internal error, please report: a part of the gate has failed (the log says where)");
             ExitCode::FAILURE
         }
     };

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::protocol::{BareNewline, Service};
 use reader::{Notes, Table};
-use values::{AskClients, Hostname, Most, Resolvers, Workers};
+use values::{AskClients, Backends, Hostname, Most, Resolvers, Workers};
 
 /// More than any configuration needs, and little enough to read.
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -176,7 +176,7 @@ fn deadlines(deadlines: &mut Table<'_>) -> Deadlines {
 /// A listener with the places of what other listeners may contradict.
 struct Written {
     listen: Vec<Spanned<SocketAddr>>,
-    backend: Option<Spanned<BackendAddr>>,
+    backends: Vec<Spanned<BackendAddr>>,
     /// None when something in it is wrong.
     listener: Option<Listener>,
 }
@@ -188,7 +188,7 @@ fn listener(listener: &mut Table<'_>) -> Written {
     if !listener.has("listen") {
         listen = service.map(|service| everywhere(service, listener));
     }
-    let backend: Option<Spanned<BackendAddr>> =
+    let backends: Option<Backends> =
         listener.required("backend", "say where the plaintext goes: \"127.0.0.1:10025\" or \"unix:/path\"");
     let identity: Option<ClientIdentity> = listener.required("client_identity", rules::CHOOSE_IDENTITY);
     let relay_as_proxy = listener.or("allow_relay_as_proxy", false);
@@ -198,7 +198,7 @@ fn listener(listener: &mut Table<'_>) -> Written {
     let bare_newline = listener.or("bare_newline", BareNewline::Normalize);
 
     rules::listen(listener, listen.as_deref());
-    rules::backend(listener, backend.as_ref().map(Spanned::get_ref), remote_plaintext);
+    rules::backends(listener, backends.as_ref().map(|Backends(list)| list.as_slice()), remote_plaintext);
     rules::identity(listener, service, identity, relay_as_proxy);
     rules::proxies(listener, &accept_proxy_from);
 
@@ -207,7 +207,7 @@ fn listener(listener: &mut Table<'_>) -> Written {
         Some(Listener {
             service: service?,
             listen: listen.iter().map(|address| *address.get_ref()).collect(),
-            backend: backend.as_ref()?.get_ref().clone(),
+            backends: backends.as_ref()?.0.iter().map(|backend| backend.get_ref().clone()).collect(),
             identity: identity?,
             relay_as_proxy,
             accept_proxy_from,
@@ -215,7 +215,7 @@ fn listener(listener: &mut Table<'_>) -> Written {
             bare_newline,
         })
     };
-    Written { listener: complete(), listen, backend }
+    Written { listener: complete(), listen, backends: backends.map(|Backends(list)| list).unwrap_or_default() }
 }
 
 /// The service's well-known port on every address.

@@ -192,8 +192,8 @@ pub struct Listener {
     pub service: &'static Service,
     /// Where it listens; at least one address.
     pub listen: Vec<SocketAddr>,
-    /// Where the plaintext goes.
-    pub backend: BackendAddr,
+    /// Where the plaintext goes: at least one, the preferred first, none of them twice.
+    pub backends: Vec<BackendAddr>,
     /// How the backend is told who the client is.
     pub identity: ClientIdentity,
     /// `allow_relay_as_proxy`: the administrator knows that the backend takes the proxy for the client; no relay self-test.

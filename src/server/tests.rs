@@ -145,7 +145,7 @@ async fn a_listener_that_is_said_to_be_open_takes_connections() {
     let address = local_address(&other).unwrap();
     let bench = start("smtp", LogFormat::Text, "", "", |listener| listener.listen = vec![address]).await;
     let taken = Door::open(&other).unwrap();
-    bench.gate.listeners[0].shared.health.until(|state| *state == State::Open).await;
+    bench.gate.listeners[0].shared.backends.opened().await;
     let early = timeout(Duration::from_millis(100), bench.gate.all_open()).await;
     assert!(early.is_err(), "the backend is there, the socket is not open");
     drop((other, taken));

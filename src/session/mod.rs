@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -18,15 +17,15 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::notes::Notes;
 use crate::backend::dns::Resolver;
-use crate::backend::health::Health;
 use crate::backend::inbound::{Inbound, read_proxy_header};
-use crate::backend::{self, Caller, Connected};
+use crate::backend::pool::{Pool, Unserved};
+use crate::backend::{Caller, Connected};
 use crate::buffers::Fill;
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
 use crate::limits::{Admitted, Limits, Permit, Refused, TooMany};
-use crate::protocol::{Context, Farewell, Learned, Rules, TlsMode, Wait};
+use crate::protocol::{Context, Farewell, Rules, TlsMode, Wait};
 use crate::relay;
 use crate::session_log::SessionLog;
 use crate::stop::Stop;
@@ -53,8 +52,8 @@ const LINGER_OCTETS: usize = 256 * 1024;
 pub struct Shared {
     /// The listener's settings.
     pub listener: config::Listener,
-    /// The backend's address, for the log.
-    pub backend: Arc<str>,
+    /// The backends, which of them may be given sessions, and what they announce.
+    pub backends: Pool,
     /// Our own name.
     pub hostname: Arc<str>,
     /// How long anybody may be waited for.
@@ -63,14 +62,10 @@ pub struct Shared {
     pub rules: Arc<Rules>,
     /// TLS.
     pub tls: tls::Server,
-    /// What the backend last announced.
-    pub learned: ArcSwap<Learned>,
     /// For identities that carry names.
     pub resolver: Option<Resolver>,
     /// What client networks may do.
     pub limits: Arc<Limits>,
-    /// Whether the backend may be given sessions.
-    pub health: Health,
     /// Where records go.
     pub log: SessionLog,
     /// Turns true when the time to finish is over.
@@ -195,7 +190,7 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         peer: Peer { client, local, names: ClientNames::default() },
         tls: None,
         rules: shared.rules.clone(),
-        learned: shared.learned.load_full(),
+        learned: shared.backends.offered(),
     };
 
     // Cleartext, where the service begins with it; then TLS, unless the client stays plain. Behind STARTTLS it is the client
@@ -229,7 +224,7 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         context.peer.names = found.ok().and_then(Result::ok).unwrap_or_default();
         notes.named(&context.peer);
     }
-    let (backend, backend_input, failure) = match connect(shared, &context, health_check).await {
+    let (backend, backend_input, failure) = match connect(shared, &context, health_check, notes).await {
         Ok(Connected { stream, input }) => (Some(stream), input, None),
         Err(reason) => (None, BytesMut::new(), Some(reason)),
     };
@@ -317,12 +312,15 @@ async fn handshake(
     }
 }
 
-async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Result<Connected, Reason> {
+/// A backend that knows who the client is; the record says which.
+async fn connect(
+    shared: &Shared,
+    context: &Context,
+    health_check: bool,
+    notes: &mut Notes,
+) -> Result<Connected, Reason> {
     if health_check {
         return Err(HEALTH_CHECK);
-    }
-    if !shared.health.is_open() {
-        return Err(BACKEND_SUSPENDED);
     }
     let caller = Caller {
         hostname: &shared.hostname,
@@ -331,11 +329,18 @@ async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Resu
         tls: context.tls.as_deref(),
     };
     // Boxed like all that clients need not come to: those that take their time do so before it.
-    let connect = Box::pin(backend::connect(&shared.listener, &caller, &shared.deadlines));
-    unless_stopped(shared, connect).await?.map_err(|error| {
-        shared.health.lost(&error);
-        error.reason()
-    })
+    let connect = Box::pin(shared.backends.connect(&shared.listener, &caller, &shared.deadlines));
+    match unless_stopped(shared, connect).await? {
+        Ok((place, connected)) => {
+            notes.passed_to(place);
+            Ok(connected)
+        }
+        Err(Unserved { tried: Some((place, error)) }) => {
+            notes.passed_to(place);
+            Err(error.reason())
+        }
+        Err(Unserved { tried: None }) => Err(BACKEND_SUSPENDED),
+    }
 }
 
 /// Waits until the client says something, and what it is.

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Arrival, Shared};
+use crate::backend::pool::Place;
 use crate::cleartext::Heed;
 use crate::facts::{Outcome, Peer, Reason, TlsFacts};
 use crate::protocol::Event;
 use crate::session_log::{CommandCount, Record, Stage};
 use crate::tls::HandshakeError;
 
-const PANICKED: Reason = Reason::new(Outcome::BackendError, "internal error, please report");
+const PANICKED: Reason = Reason::new(Outcome::Internal, "internal error, please report");
 
 /// Gathers one session's record. Dropped without an end (a panic, a cancelled task), it still leaves one.
 pub(super) struct Notes {
     shared: Arc<Shared>,
     record: Box<Record>,
+    /// The backend that has the session.
+    backend: Place,
     began: Instant,
     ended: bool,
     /// A protocol has said why the session ends, which it knows better, and the record has it.
@@ -52,11 +55,12 @@ impl Notes {
                 commands: Vec::new(),
                 bytes_in: 0,
                 bytes_out: 0,
-                backend: shared.backend.clone(),
+                backend: shared.backends.member(Place::default()).map(|first| first.name.clone()).unwrap_or_default(),
                 duration: Default::default(),
                 outcome: Outcome::Ok,
                 reason: "",
             }),
+            backend: Place::default(),
             shared: shared.clone(),
             began: Instant::now(),
             ended: false,
@@ -88,6 +92,14 @@ impl Notes {
 
     pub(super) fn named(&mut self, peer: &Peer) {
         self.record.client_name = peer.names.verified.clone();
+    }
+
+    /// Which backend got the session, or failed last to take it. Until then the record names the first.
+    pub(super) fn passed_to(&mut self, backend: Place) {
+        self.backend = backend;
+        if let Some(member) = self.shared.backends.member(backend) {
+            self.record.backend = member.name.clone();
+        }
     }
 
     pub(super) fn secured(&mut self, facts: Arc<TlsFacts>) {
@@ -142,9 +154,7 @@ impl Notes {
             Event::Message { accepted: true } => self.record.accepted += 1,
             Event::Message { accepted: false } => self.record.rejected += 1,
             Event::Learned(learned) => {
-                if **self.shared.learned.load() != learned {
-                    self.shared.learned.store(Arc::new(learned));
-                }
+                self.shared.backends.learn(self.backend, learned);
             }
             Event::Refused(reason) => {
                 tracing::info!(

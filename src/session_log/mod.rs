@@ -13,6 +13,7 @@ mod fields;
 mod journal;
 mod json;
 mod operations;
+mod panics;
 mod postfix;
 mod queue;
 mod render;

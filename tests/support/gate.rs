@@ -26,7 +26,7 @@ pub struct Setup {
     tables: String,
     listeners: String,
     ports: Vec<(&'static str, u16)>,
-    descriptors: Option<u64>,
+    wrapper: Vec<String>,
 }
 
 /// A running Sealgate.
@@ -34,6 +34,8 @@ pub struct Gate {
     /// Its log, from standard error.
     pub log: Log,
     ports: Vec<(&'static str, u16)>,
+    dir: PathBuf,
+    wrapper: Vec<String>,
     server: Server,
     _shown: Shown,
 }
@@ -51,15 +53,15 @@ impl Setup {
             tables,
             listeners: String::new(),
             ports: Vec::new(),
-            descriptors: None,
+            wrapper: Vec::new(),
         }
     }
 
     /// The hard limit of open files; the soft one is half of it.
     #[must_use]
-    pub fn descriptors(mut self, limit: u64) -> Self {
-        self.descriptors = Some(limit);
-        self
+    pub fn descriptors(self, limit: u64) -> Self {
+        let limits = format!("ulimit -Sn {}; ulimit -Hn {limit}; exec \"$0\" \"$@\"", limit / 2);
+        self.wrapped(&["sh", "-c", &limits])
     }
 
     /// A line in front of all tables.
@@ -90,16 +92,29 @@ impl Setup {
 
     /// A listener in front of any backend.
     #[must_use]
-    pub fn listener_on(mut self, service: &'static str, backend: &str, identity: &str, more: &str) -> Self {
+    pub fn listener_on(self, service: &'static str, backend: &str, identity: &str, more: &str) -> Self {
+        self.listener_before(service, &format!("\"{backend}\""), identity, more)
+    }
+
+    /// A listener with what stands behind `backend =`.
+    #[must_use]
+    pub fn listener_before(mut self, service: &'static str, backend: &str, identity: &str, more: &str) -> Self {
         let port = free_port();
         self.ports.push((service, port));
         let v6 = if has_ipv6() { format!(", \"[::1]:{port}\"") } else { String::new() };
         writeln!(
             self.listeners,
             "[[listener]]\nservice = \"{service}\"\nlisten = [\"127.0.0.1:{port}\"{v6}]\n\
-             backend = \"{backend}\"\nclient_identity = \"{identity}\"\n{more}"
+             backend = {backend}\nclient_identity = \"{identity}\"\n{more}"
         )
         .expect("a string");
+        self
+    }
+
+    /// A program that starts the binary, with its first arguments. It must become the binary (exec).
+    #[must_use]
+    pub fn wrapped(mut self, words: &[&str]) -> Self {
+        self.wrapper = words.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -126,30 +141,22 @@ impl Setup {
     /// Starts the binary.
     pub fn start_unready(self) -> Gate {
         let dir = warden::directory("sealgate");
-        let config = self.write(&dir);
-        let stderr = dir.join("stderr");
-        let mut command = match self.descriptors {
-            None => Command::new(env!("CARGO_BIN_EXE_sealgate")),
-            Some(limit) => {
-                let mut shell = Command::new("sh");
-                let limits = format!("ulimit -Sn {}; ulimit -Hn {limit}; exec \"$0\" \"$@\"", limit / 2);
-                shell.args(["-c", &limits, env!("CARGO_BIN_EXE_sealgate")]);
-                shell
-            }
-        };
-        let server = Server::start(
-            "sealgate",
-            command
-                .args(["run", "--config"])
-                .arg(&config)
-                .stdout(Stdio::null())
-                .stderr(std::fs::File::create(&stderr).expect("a file")),
-            None,
-        );
-        let log = Log::new(&stderr);
+        self.write(&dir);
+        let server = launch(&dir, &self.wrapper);
+        let log = Log::new(&dir.join("stderr"));
         let shown = Shown::on_failure([log.clone()]);
-        Gate { log, ports: self.ports, server, _shown: shown }
+        Gate { log, ports: self.ports, dir, wrapper: self.wrapper, server, _shown: shown }
     }
+}
+
+/// The binary with the configuration of that directory.
+fn launch(dir: &Path, wrapper: &[String]) -> Server {
+    let stderr = std::fs::OpenOptions::new().append(true).create(true).open(dir.join("stderr")).expect("a file");
+    let config = dir.join("sealgate.toml").to_string_lossy().into_owned();
+    let words = [env!("CARGO_BIN_EXE_sealgate"), "run", "--config", &config];
+    let mut words = wrapper.iter().map(String::as_str).chain(words);
+    let mut command = Command::new(words.next().expect("a program"));
+    Server::start("sealgate", command.args(words).stdout(Stdio::null()).stderr(stderr), None)
 }
 
 /// All five services in front of the shared Postfix and Dovecot, by PROXY protocol, for every test that needs nothing
@@ -260,12 +267,25 @@ impl Gate {
 
     /// The process.
     pub fn process(&self) -> Process {
-        Process(self.server.pid().expect("a process id"))
+        Process(self.pid())
+    }
+
+    /// The process' id.
+    pub fn pid(&self) -> u32 {
+        self.server.pid().expect("Sealgate runs")
     }
 
     /// Sends the process a signal.
     pub fn signal(&self, name: &str) {
         self.server.signal(name);
+    }
+
+    /// Kills the process where it stands, and starts another with the same configuration.
+    pub fn kill_and_start_again(&mut self) {
+        self.signal("KILL");
+        self.ended();
+        self.server = launch(&self.dir, &self.wrapper);
+        self.until_open();
     }
 
     /// Waits for the process' end.

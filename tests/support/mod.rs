@@ -4,6 +4,7 @@
 //! test process ends, also when that is killed.
 
 pub mod clients;
+pub mod courier;
 pub mod dns;
 pub mod dovecot;
 pub mod fake;

@@ -7,7 +7,7 @@ use sealgate::backend::ConnectError;
 use sealgate::backend::exposure::{Exposure, exposure};
 use sealgate::backend::probe::{Probe, Seen, probe};
 use sealgate::backend::self_test::{SelfTest, relay_self_test};
-use sealgate::config::{ClientIdentity, Config, Deadlines, Listener};
+use sealgate::config::{BackendAddr, ClientIdentity, Config, Deadlines, Listener};
 use sealgate::protocol::AuthRule;
 
 use super::finding::{Finding, Findings, in_two};
@@ -29,18 +29,25 @@ pub fn look(config: &Config, all: &mut Vec<Finding>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let config = Arc::new(config.clone());
     runtime.block_on(async {
-        let asked: Vec<_> = (config.listeners.iter().cloned())
-            .map(|listener| (listener.clone(), tokio::spawn(ask(listener, Arc::clone(&config)))))
+        let pairs = config
+            .listeners
+            .iter()
+            .flat_map(|listener| listener.backends.iter().map(move |backend| (listener.clone(), backend.clone())));
+        let asked: Vec<_> = pairs
+            .map(|(listener, backend)| {
+                let answers = tokio::spawn(ask(listener.clone(), backend.clone(), Arc::clone(&config)));
+                (listener, backend, answers)
+            })
             .collect();
-        for (listener, answers) in asked {
-            let subject = format!("{} at {}", listener.service.name, listener.backend);
+        for (listener, backend, answers) in asked {
+            let subject = format!("{} at {backend}", listener.service.name);
             tell(&listener, answers.await?, &mut Findings::new("backend", subject, all));
         }
         Ok(())
     })
 }
 
-async fn ask(listener: Listener, config: Arc<Config>) -> Answers {
+async fn ask(listener: Listener, backend: BackendAddr, config: Arc<Config>) -> Answers {
     let all = &config.deadlines;
     let deadlines = Deadlines {
         connect: all.connect.min(PATIENCE),
@@ -48,13 +55,13 @@ async fn ask(listener: Listener, config: Arc<Config>) -> Answers {
         reply: all.reply.min(PATIENCE),
         ..*all
     };
-    let probe = probe(&listener, &config.hostname, &deadlines).await;
+    let probe = probe(&listener, &backend, &config.hostname, &deadlines).await;
     let self_test = match &probe.seen {
-        Ok(_) => Some(relay_self_test(&listener, &config.hostname, &deadlines).await),
+        Ok(_) => Some(relay_self_test(&listener, &backend, &config.hostname, &deadlines).await),
         Err(_) => None,
     };
     let exposure = match &probe.seen {
-        Ok(_) => Some(exposure(&listener, &config.hostname, &deadlines).await),
+        Ok(_) => Some(exposure(&listener, &backend, &config.hostname, &deadlines).await),
         Err(_) => None,
     };
     Answers { probe, self_test, exposure }

@@ -163,6 +163,18 @@ impl Value for Resolvers {
     }
 }
 
+/// Where the plaintext goes: one place, or several in the order in which they are tried.
+pub(super) struct Backends(pub(super) Vec<Spanned<BackendAddr>>);
+
+impl Value for Backends {
+    fn read(value: &Spanned<DeValue<'_>>, place: Place<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Array(_) => Vec::read(value, place).map(Self),
+            _ => Spanned::read(value, place).map(|only| Self(vec![only])),
+        }
+    }
+}
+
 /// A DNS name, as RFC 5321 §2.3.5 asks for in greetings.
 pub(super) struct Hostname(pub(super) Arc<str>);
 

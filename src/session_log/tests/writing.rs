@@ -84,6 +84,12 @@ fn a_full_disk_costs_lines_which_are_counted() {
     verdict.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
     log.note(Stage::Secured, &record("smtp"));
     assert!(log.flush(), "a failing disk does not hold anybody up");
+    // And for the next line, with what must stand in front of it, and the two reports beside it.
+    for _ in 0..3 {
+        verdict.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+    }
+    log.note(Stage::Secured, &record("smtp"));
+    assert!(log.flush());
     drop(verdict);
     log.note(Stage::Secured, &record("imaps"));
     assert!(log.flush());
@@ -91,7 +97,7 @@ fn a_full_disk_costs_lines_which_are_counted() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
     assert_eq!(lines[0].len(), 10, "the torn line ends before the next begins");
-    assert!(lines[1].ends_with("WARN log lines were lost before this one lines=1"), "{text}");
+    assert!(lines[1].ends_with("WARN log lines were lost before this one lines=2"), "{text}");
     assert!(lines[2].contains("service=imaps"), "{text}");
 }
 

@@ -14,7 +14,7 @@ fn listener(service: &str, identity: ClientIdentity) -> Listener {
     Listener {
         service: Service::by_name(service).unwrap(),
         listen: vec!["127.0.0.1:0".parse().unwrap()],
-        backend: backend(),
+        backends: vec![backend()],
         identity,
         relay_as_proxy: identity == ClientIdentity::None,
         accept_proxy_from: Vec::new(),
