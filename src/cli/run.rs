@@ -10,6 +10,7 @@ use anyhow::Context;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use sealgate::config::{Config, LogTarget};
+use sealgate::dumps;
 use sealgate::renewal::{Look, Watch};
 use sealgate::server::Gate;
 use sealgate::session_log::SessionLog;
@@ -24,11 +25,15 @@ const LAST_RECORDS: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let dumps = dumps::forbid(); // before any key is read
     let config = Config::load(&args.config)?;
     let (certificates, read) = Watch::open(&config.tls.certificates)?;
     let tls = tls::Server::new(&config.tls, read.certificates)?;
     let log = SessionLog::open(&config.log, &config.hostname)?;
     log.init_tracing()?;
+    if let Err(error) = dumps {
+        tracing::warn!("cannot forbid core dumps, which would hold keys and passwords: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.get())
         .enable_all()
