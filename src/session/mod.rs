@@ -19,7 +19,7 @@ use crate::backend::dns::Resolver;
 use crate::backend::health::Health;
 use crate::backend::inbound::{Inbound, read_proxy_header};
 use crate::backend::{self, Caller, Connected};
-use crate::buffers::Fill;
+use crate::buffers::{self, Fill};
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
@@ -382,6 +382,7 @@ async fn close(mut client: Client) {
                 0 => break,
                 n => read += n,
             }
+            buffers::wipe(&mut rest); // there may be a login in what nobody wants any more
         }
         std::io::Result::Ok(())
     })

@@ -271,6 +271,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
     }
 }
 
+impl<S> Drop for Inner<S> {
+    fn drop(&mut self) {
+        buffers::wipe(&mut self.opened);
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Fill for Stream<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
         let mut opened = ready!(self.0.poll_opened(cx))?;
@@ -294,8 +300,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Fill for Stream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut opened = ready!(self.0.poll_opened(cx))?;
-        let length = opened.len().min(buf.remaining());
-        buf.put_slice(&opened.split_to(length));
+        let mut taken = opened.split_to(opened.len().min(buf.remaining()));
+        buf.put_slice(&taken);
+        buffers::wipe(&mut taken);
         if !opened.is_empty() {
             self.0.opened = opened;
         }
