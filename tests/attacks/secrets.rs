@@ -30,7 +30,7 @@ fn decoded(response: &str) -> String {
 
 /// A SASL exchange (RFC 4422): `ask` prompts for each response that is missing. Whether it was good.
 fn exchange(mechanism: &str, initial: Option<&str>, wire: &mut Wire, ask: &str) -> Option<bool> {
-    let mut response = |wire: &mut Wire| {
+    let response = |wire: &mut Wire| {
         wire.try_send(ask.as_bytes()).ok()?;
         wire.line()
     };
@@ -117,13 +117,9 @@ fn gate(format: &str, smtp: &Fake, imap: &Fake) -> Gate {
         .start_by(command.env("SEALGATE_LOG", "trace"))
 }
 
-/// One session after another; how many sessions there were.
-fn log_in_by_smtp(gate: &Gate, config: &Arc<ClientConfig>) -> usize {
-    let mut sessions = 0;
-    let mut session = || {
-        sessions += 1;
-        gate.secured("submission", config)
-    };
+/// One session after another, each told of when it is over.
+fn log_in_by_smtp(gate: &Gate, config: &Arc<ClientConfig>, mut over: impl FnMut(&str)) {
+    let session = || gate.secured("submission", config);
     for (password, code) in [(GOOD, 235), (BAD, 535)] {
         for mechanism in MECHANISMS {
             for initial in [false, true] {
@@ -141,11 +137,13 @@ fn log_in_by_smtp(gate: &Gate, config: &Arc<ClientConfig>) -> usize {
                 }
                 assert_eq!(reply.code, code, "{command}");
                 assert_eq!(wire.say("QUIT").code, 221);
+                drop(wire); // or it is waited for
+                over(&command);
             }
         }
     }
     // What is wrong in form, out of place, or too long.
-    let long = base64(format!("\0alice\0{}", BAD.repeat(700)));
+    let long = base64(format!("\0alice\0{}", BAD.repeat(200)));
     for line in [
         format!("AUTH PLAIN {}", base64(format!("alice\0{BAD}"))),
         format!("AUTH PLAIN !{}", base64(BAD)),
@@ -162,6 +160,21 @@ fn log_in_by_smtp(gate: &Gate, config: &Arc<ClientConfig>) -> usize {
         wire.send(format!("{line}\r\n"));
         wire.finish();
         assert!(!wire.rest().is_empty(), "an answer");
+        over(&line);
+    }
+    // What comes in pieces, between which the gate is likely to have put away the first.
+    let mut other = session();
+    let mut wire = session();
+    assert_eq!(wire.say("AUTH PLAIN").code, 334);
+    wire.send(&responses("PLAIN", &BAD.repeat(80))[0]);
+    for _ in 0..10 {
+        assert_eq!(other.say("NOOP").code, 250);
+    }
+    assert_eq!(wire.say("").code, 535);
+    for mut wire in [wire, other] {
+        assert_eq!(wire.say("QUIT").code, 221);
+        drop(wire);
+        over("a response in pieces");
     }
     // What breaks off.
     for (first, half) in [
@@ -179,17 +192,13 @@ fn log_in_by_smtp(gate: &Gate, config: &Arc<ClientConfig>) -> usize {
                 wire.finish();
                 wire.rest();
             }
+            over(&half);
         }
     }
-    sessions
 }
 
-fn log_in_by_imap(gate: &Gate, config: &Arc<ClientConfig>) -> usize {
-    let mut sessions = 0;
-    let mut session = || {
-        sessions += 1;
-        gate.secured("imaps", config)
-    };
+fn log_in_by_imap(gate: &Gate, config: &Arc<ClientConfig>, mut over: impl FnMut(&str)) {
+    let session = || gate.secured("imaps", config);
     for (password, verdict) in [(GOOD, "a OK"), (BAD, "a NO")] {
         let octets = password.len();
         let mut ways = vec![
@@ -213,6 +222,8 @@ fn log_in_by_imap(gate: &Gate, config: &Arc<ClientConfig>) -> usize {
                 assert!(answer.starts_with(expected), "{line}: {answer}");
             }
             wire.tagged("z", "LOGOUT");
+            drop(wire);
+            over(&way.concat());
         }
     }
     for line in [
@@ -229,6 +240,7 @@ fn log_in_by_imap(gate: &Gate, config: &Arc<ClientConfig>) -> usize {
         let _ = wire.try_send(format!("{line}\r\n").as_bytes()); // it may be cut off in the middle
         wire.finish();
         assert!(!wire.rest().is_empty(), "an answer");
+        over(&line);
     }
     for (first, half) in [
         (None, format!("a LOGIN alice {BAD}")),
@@ -248,13 +260,13 @@ fn log_in_by_imap(gate: &Gate, config: &Arc<ClientConfig>) -> usize {
                 wire.finish();
                 wire.rest();
             }
+            over(&half);
         }
     }
-    sessions
 }
 
 /// Before TLS, where all of it is refused; and what is no TLS at all.
-fn log_in_before_tls(gate: &Gate) -> usize {
+fn log_in_before_tls(gate: &Gate) {
     let mut smtp = gate.connect("submission");
     smtp.reply();
     smtp.say("EHLO client.example.org");
@@ -273,7 +285,6 @@ fn log_in_before_tls(gate: &Gate) -> usize {
     let mut garbage = gate.connect("imaps");
     garbage.send(format!("a LOGIN alice {BAD}\r\n"));
     garbage.rest();
-    3
 }
 
 /// What a canary leaves behind: itself, and in base64 at each of the three places where it may stand.
@@ -307,8 +318,8 @@ fn canary_passwords_reach_no_log_at_any_level_and_no_report() {
     ] {
         let mut gate = gate(format, &smtp, &imap);
         gate.until_open();
-        log_in_by_smtp(&gate, &config);
-        log_in_by_imap(&gate, &config);
+        log_in_by_smtp(&gate, &config, |_| {});
+        log_in_by_imap(&gate, &config, |_| {});
         log_in_before_tls(&gate);
         gate.signal("TERM");
         assert_eq!(gate.ended().code(), Some(0));
@@ -377,11 +388,18 @@ fn no_password_stays_in_memory_once_it_is_passed_on() {
     assert_eq!(mail.say(&format!("AUTH PLAIN {}", responses("PLAIN", GOOD)[0])).code, 235);
     let mut mailbox = gate.secured("imaps", &config);
     assert!(mailbox.tagged("a", &format!("LOGIN alice {GOOD}"))[0].starts_with("a OK"));
-    let sessions = log_in_by_smtp(&gate, &config) + log_in_by_imap(&gate, &config);
-    until("all sessions are over", || (gate.log.text().matches("event=ended").count() >= sessions).then_some(()));
+    let (mut sessions, traces) = (0, traces());
+    // After each, before another one writes over what it left.
+    let mut over = |what: &str| {
+        sessions += 1;
+        until("the session is over", || (gate.log.text().matches("event=ended").count() >= sessions).then_some(()));
+        let found = in_memory(gate.pid(), &traces);
+        assert!(found.is_empty(), "{} traces of {what:.100}: {found:#?}", found.len());
+    };
+    log_in_by_smtp(&gate, &config, &mut over);
+    log_in_by_imap(&gate, &config, &mut over);
+    assert!(sessions > 40, "{sessions}");
     assert_eq!(mail.say("NOOP").code, 250);
     assert!(mailbox.tagged("b", "NOOP")[0].starts_with("b OK"));
     assert!(!in_memory(gate.pid(), &[b"mail.example.net".to_vec()]).is_empty(), "our own name is found");
-    let found = in_memory(gate.pid(), &traces());
-    assert!(found.is_empty(), "{} traces: {found:#?}", found.len());
 }
