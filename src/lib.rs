@@ -13,7 +13,11 @@
 //! mean is in [`protocol`], which owns no socket, clock or task; [`relay`] drives it.
 //! Implicit TLS (465, 993) takes the same way without the preamble. The command line, `cli`, belongs to the binary.
 
+#![cfg_attr(not(test), deny(clippy::string_slice))] // its panic would quote the text, which may be a secret
+
 pub mod config;
+pub mod dumps;
+pub mod renewal;
 pub mod server;
 
 pub mod descriptors;
@@ -32,6 +36,7 @@ pub mod tls;
 
 pub mod facts;
 pub mod report;
+pub mod secret;
 pub mod session_log;
 
 pub mod demo;

@@ -36,6 +36,8 @@ mod killed;
 mod octets;
 #[path = "attacks/rates.rs"]
 mod rates;
+#[path = "attacks/secrets.rs"]
+mod secrets;
 #[path = "attacks/slow.rs"]
 mod slow;
 #[path = "attacks/smtp/mod.rs"]

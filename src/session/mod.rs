@@ -20,7 +20,7 @@ use crate::backend::dns::Resolver;
 use crate::backend::inbound::{Inbound, read_proxy_header};
 use crate::backend::pool::{Pool, Unserved};
 use crate::backend::{Caller, Connected};
-use crate::buffers::Fill;
+use crate::buffers::{self, Fill};
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
@@ -460,5 +460,7 @@ fn poll_discard(client: &mut Client, cx: &mut task::Context<'_>) -> Poll<std::io
     let mut space = [0; 512]; // on the stack: a session has no room for it
     let mut read = ReadBuf::new(&mut space);
     ready!(Pin::new(client).poll_read(cx, &mut read))?;
-    Poll::Ready(Ok(read.filled().len()))
+    let octets = read.filled().len();
+    buffers::wipe(read.filled_mut()); // there may be a login in what nobody wants any more
+    Poll::Ready(Ok(octets))
 }

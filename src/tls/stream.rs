@@ -283,15 +283,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
     }
 }
 
+impl<S> Drop for Inner<S> {
+    fn drop(&mut self) {
+        buffers::wipe(&mut self.opened);
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Fill for Stream<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let opened = ready!(self.0.poll_opened(cx))?;
+        let mut opened = ready!(self.0.poll_opened(cx))?;
         let length = opened.len();
         // A few octets are not worth the whole buffer that they would hold on to.
         if into.is_empty() && length > COPIED {
             buffers::give_back(std::mem::replace(into, opened));
         } else {
-            into.extend_from_slice(&opened);
+            buffers::append(into, &opened);
+            buffers::wipe(&mut opened);
         }
         Poll::Ready(Ok(length))
     }
@@ -305,8 +312,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Fill for Stream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut opened = ready!(self.0.poll_opened(cx))?;
-        let length = opened.len().min(buf.remaining());
-        buf.put_slice(&opened.split_to(length));
+        let mut taken = opened.split_to(opened.len().min(buf.remaining()));
+        buf.put_slice(&taken);
+        buffers::wipe(&mut taken);
         if !opened.is_empty() {
             self.0.opened = opened;
         }

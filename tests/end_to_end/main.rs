@@ -17,6 +17,7 @@ mod passes;
 mod policy;
 mod received;
 mod relay;
+mod renewal;
 mod report;
 mod systemd;
 mod trouble;

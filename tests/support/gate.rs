@@ -43,8 +43,13 @@ pub struct Gate {
 impl Setup {
     /// Two certificates and no listener.
     pub fn new() -> Self {
+        Self::certified([&pki().rsa, &pki().ecdsa])
+    }
+
+    /// These certificates and no listener.
+    pub fn certified<'a>(certificates: impl IntoIterator<Item = &'a pki::Files>) -> Self {
         let mut tables = String::new();
-        for files in [&pki().rsa, &pki().ecdsa] {
+        for files in certificates {
             let (chain, key) = (files.chain.display(), files.key.display());
             writeln!(tables, "[[tls.certificate]]\nchain = \"{chain}\"\nkey = \"{key}\"").expect("a string");
         }
@@ -116,6 +121,13 @@ impl Setup {
     pub fn wrapped(mut self, words: &[&str]) -> Self {
         self.wrapper = words.iter().map(ToString::to_string).collect();
         self
+    }
+
+    /// Moves the listener of that service to another port.
+    pub fn move_to(&mut self, service: &str, port: u16) {
+        let found = self.ports.iter_mut().find(|(name, _)| *name == service).expect("a listener");
+        self.listeners = self.listeners.replace(&format!(":{}\"", found.1), &format!(":{port}\""));
+        found.1 = port;
     }
 
     /// Starts the binary and waits until every listener is open.
