@@ -14,6 +14,7 @@
 //! Implicit TLS (465, 993) takes the same way without the preamble. The command line, `cli`, belongs to the binary.
 
 pub mod config;
+pub mod renewal;
 pub mod server;
 
 pub mod listener;
@@ -31,6 +32,7 @@ pub mod tls;
 
 pub mod facts;
 pub mod report;
+pub mod secret;
 pub mod session_log;
 
 pub mod demo;

@@ -46,8 +46,9 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 SIGTERM and SIGINT stop accepting, let sessions finish for `drain`, then say goodbye to the rest.
-SIGHUP opens the log file again, for logrotate. SEALGATE_LOG=sealgate=debug in the
-environment adds the details of failed handshakes.
+SIGHUP opens the log file again, for logrotate, and looks for renewed certificates, which
+are otherwise found within a minute or two. SEALGATE_LOG=sealgate=debug in the environment
+adds the details of failed handshakes.
 An SMTP listener opens only after its backend refused to relay for a stranger.
 
 Examples:

@@ -1,6 +1,7 @@
 //! `sealgate run`: everything is checked before the first socket opens; then serve until told to stop.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use anyhow::Context;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use sealgate::config::{Config, LogTarget};
+use sealgate::renewal::{Look, Watch};
 use sealgate::server::Gate;
 use sealgate::session_log::SessionLog;
 use sealgate::tls;
@@ -23,7 +25,8 @@ const LAST_RECORDS: Duration = Duration::from_secs(1);
 /// Runs the command.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
-    let tls = tls_server(&config)?;
+    let (certificates, read) = Watch::open(&config.tls.certificates)?;
+    let tls = tls::Server::new(&config.tls, read.certificates)?;
     let log = SessionLog::open(&config.log, &config.hostname)?;
     log.init_tracing()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -31,22 +34,17 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the worker threads")?;
-    let served = runtime.block_on(serve(config, tls, log.clone()));
+    let served = runtime.block_on(serve(config, tls, certificates, log.clone()));
     // What did not end in its time is cut off, and leaves its record when it is dropped.
     runtime.shutdown_timeout(LAST_RECORDS);
     log.flush();
     served
 }
 
-fn tls_server(config: &Config) -> anyhow::Result<tls::Server> {
-    let certificates = config.tls.certificates.iter().map(tls::Certificate::load).collect::<Result<Vec<_>, _>>()?;
-    Ok(tls::Server::new(&config.tls, certificates)?)
-}
-
-async fn serve(config: Config, tls: tls::Server, log: SessionLog) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new().context("cannot listen for signals")?;
+async fn serve(config: Config, tls: tls::Server, certificates: Watch, log: SessionLog) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new(certificates.look()).context("cannot listen for signals")?;
     let notice = notice(&config.log.to);
-    let mut gate = Gate::start(config, tls, log.clone(), inherited()).await?;
+    let mut gate = Gate::start(config, tls.clone(), log.clone(), inherited()).await?;
     for (service, address) in gate.addresses() {
         tracing::info!(service = service.name, %address, "bound");
     }
@@ -60,12 +58,23 @@ async fn serve(config: Config, tls: tls::Server, log: SessionLog) -> anyhow::Res
             tracing::error!("internal error, please report: a part of the gate has failed (see standard error)");
             ExitCode::FAILURE
         }
+        never = renew(certificates, &tls) => match never {},
     };
     tracing::info!("stopping: no new sessions; a second signal ends those that are left at once");
     tell_systemd(&[NotifyState::Stopping]);
     gate.shutdown(signals.stop(&log)).await;
     tracing::info!("stopped");
     Ok(code)
+}
+
+/// Serves with new certificates as they come.
+async fn renew(mut certificates: Watch, tls: &tls::Server) -> Infallible {
+    loop {
+        let renewed = certificates.changed().await;
+        if let Err(error) = tls.renew(renewed.certificates) {
+            tracing::error!("the certificates from before stay in use: {error}");
+        }
+    }
 }
 
 /// What somebody who starts it by hand, with a log elsewhere, would otherwise not see: that it runs.
@@ -99,24 +108,28 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    certificates: Look,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(certificates: Look) -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            certificates,
         })
     }
 
-    /// Waits for SIGTERM or SIGINT; SIGHUP meanwhile opens the log file again (logrotate).
+    /// Waits for SIGTERM or SIGINT; SIGHUP meanwhile opens the log file again (logrotate) and looks for
+    /// renewed certificates.
     async fn stop(&mut self, log: &SessionLog) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hangup.recv() => {
+                    self.certificates.now();
                     if let Err(error) = log.reopen() {
                         tracing::error!("{error}; going on with the old one");
                     }

@@ -37,7 +37,7 @@ use crate::config;
 use crate::facts::TlsFacts;
 use crate::protocol::SERVICES;
 use alert::Alert;
-pub use certificates::{Certificate, CertificateError};
+pub use certificates::{Certificate, CertificateError, PemPair};
 pub use client_certificates::AuthorityError;
 use client_certificates::ClientCertificates;
 use client_hello::ClientHello;
@@ -47,7 +47,7 @@ use policy::{Common, Profile};
 use records::Records;
 pub use refusal::HandshakeError;
 use refusal::reasons;
-use resolver::Resolver;
+use resolver::{Current, Resolver};
 pub use signing::KeyKind;
 pub use stream::Stream;
 use tickets::Tickets;
@@ -62,6 +62,7 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     /// By ALPN name.
     profiles: Vec<(&'static str, Profile)>,
+    certificates: Arc<Current>,
     client_certificates: ClientCertificates,
     tickets: Arc<Tickets>,
 }
@@ -92,9 +93,11 @@ impl Server {
     pub fn new(settings: &config::Tls, certificates: Vec<Certificate>) -> Result<Self, SetupError> {
         let client_certificates = ClientCertificates::new(&settings.client_certificates)?;
         let tickets = Arc::new(Tickets::new(settings.ticket_rotation).map_err(|_| SetupError::NoRandomness)?);
+        let certificates = Resolver::new(certificates).ok_or(SetupError::NoCertificate)?;
+        let certificates = Arc::new(Current::new(certificates));
         let common = Common {
             policy: settings.policy,
-            certificates: Arc::new(Resolver::new(certificates).ok_or(SetupError::NoCertificate)?),
+            certificates: Arc::clone(&certificates),
             client_certificates: Arc::clone(&client_certificates.handshake),
             tickets: Arc::clone(&tickets),
         };
@@ -104,7 +107,17 @@ impl Server {
                 profiles.push((service.alpn, Profile::new(&common, service.alpn)?));
             }
         }
-        Ok(Self(Arc::new(Inner { profiles, client_certificates, tickets })))
+        Ok(Self(Arc::new(Inner { profiles, certificates, client_certificates, tickets })))
+    }
+
+    /// Takes other certificates for all handshakes from now on, in the order of the config. Sessions that are up stay as
+    /// they are; tickets and the authorities of the clients' certificates stay, too.
+    ///
+    /// # Errors
+    /// There is none; then those from before stay.
+    pub fn renew(&self, certificates: Vec<Certificate>) -> Result<(), SetupError> {
+        self.0.certificates.replace(Resolver::new(certificates).ok_or(SetupError::NoCertificate)?);
+        Ok(())
     }
 
     /// Rolls the ticket keys. The caller's timer does so every `ticket_rotation`, whether or not anybody connects.
