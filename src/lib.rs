@@ -14,6 +14,7 @@
 //! Implicit TLS (465, 993) takes the same way without the preamble. The command line, `cli`, belongs to the binary.
 
 pub mod config;
+pub mod dumps;
 pub mod process;
 pub mod renewal;
 pub mod server;

@@ -16,6 +16,8 @@ mod cutoff;
 mod injection;
 #[path = "attacks/relayed.rs"]
 mod relayed;
+#[path = "attacks/secrets.rs"]
+mod secrets;
 #[path = "attacks/slow.rs"]
 mod slow;
 #[path = "attacks/smuggling.rs"]

@@ -30,6 +30,7 @@ use listenfd::ListenFd;
 use socket2::Socket;
 
 use crate::config::{self, Config};
+use crate::dumps;
 use crate::server::StartError;
 use crate::tls::{CertificateError, SetupError};
 
@@ -84,6 +85,7 @@ impl ProcessError {
 /// # Errors
 /// Says what keeps the gate from starting.
 pub fn run(path: &Path) -> Result<ExitCode, ProcessError> {
+    forbid_dumps();
     let (config, text) = Config::load_with_text(path)?;
     match &config.user {
         Some(user) if rustix::process::geteuid().is_root() => {
@@ -99,7 +101,13 @@ pub fn run(path: &Path) -> Result<ExitCode, ProcessError> {
 /// # Errors
 /// There is no parent, or what keeps the gate from starting.
 pub fn work() -> Result<ExitCode, ProcessError> {
+    forbid_dumps();
     worker::run()
+}
+
+/// Before any key is read. Whether it could be done is asked once more where there is a log to say so.
+fn forbid_dumps() {
+    let _ = dumps::forbid();
 }
 
 /// The sockets that systemd opened for us, if it did.

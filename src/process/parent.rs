@@ -26,6 +26,7 @@ use super::channel::{Channel, Frame};
 use super::signals::{Signals, Wish};
 use super::{ProcessError, WORKER, inherited, notify, sandbox};
 use crate::config::{ClientCertificates, Config, LogTarget};
+use crate::dumps;
 use crate::renewal::{Renewed, Watch};
 use crate::server::bind_all;
 use crate::session_log::{Output, SessionLog, open_file};
@@ -56,6 +57,9 @@ pub(super) fn run(path: &Path, config: Config, text: String, ids: Ids) -> Result
     sandbox::keep_for_parent().map_err(ProcessError::at("give up what the parent does not need"))?;
     let log = SessionLog::to_output(output, &config.hostname).map_err(ProcessError::Log)?;
     log.init_tracing()?;
+    if let Err(error) = dumps::forbid() {
+        tracing::warn!("cannot forbid core dumps of the parent, which would hold keys: {error}");
+    }
     // Workers are started from this thread, which has given its rights up.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ProcessError::at("start the parent's runtime"))?;

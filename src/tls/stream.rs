@@ -273,13 +273,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Fill for Stream<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let opened = ready!(self.0.poll_opened(cx))?;
+        let mut opened = ready!(self.0.poll_opened(cx))?;
         let length = opened.len();
         // A few octets are not worth the whole buffer that they would hold on to.
         if into.is_empty() && length > COPIED {
             buffers::give_back(std::mem::replace(into, opened));
         } else {
-            into.extend_from_slice(&opened);
+            buffers::append(into, &opened);
+            buffers::wipe(&mut opened);
         }
         Poll::Ready(Ok(length))
     }

@@ -18,6 +18,7 @@ mod policy;
 mod processes;
 mod received;
 mod relay;
+mod renewal;
 mod report;
 mod systemd;
 mod trouble;

@@ -39,8 +39,13 @@ pub struct Gate {
 impl Setup {
     /// Two certificates and no listener.
     pub fn new() -> Self {
+        Self::certified([&pki().rsa, &pki().ecdsa])
+    }
+
+    /// These certificates and no listener.
+    pub fn certified<'a>(certificates: impl IntoIterator<Item = &'a pki::Files>) -> Self {
         let mut tables = String::new();
-        for files in [&pki().rsa, &pki().ecdsa] {
+        for files in certificates {
             let (chain, key) = (files.chain.display(), files.key.display());
             writeln!(tables, "[[tls.certificate]]\nchain = \"{chain}\"\nkey = \"{key}\"").expect("a string");
         }
@@ -93,6 +98,13 @@ impl Setup {
         self
     }
 
+    /// Moves the listener of that service to another port.
+    pub fn move_to(&mut self, service: &str, port: u16) {
+        let found = self.ports.iter_mut().find(|(name, _)| *name == service).expect("a listener");
+        self.listeners = self.listeners.replace(&format!(":{}\"", found.1), &format!(":{port}\""));
+        found.1 = port;
+    }
+
     /// Starts the binary and waits until every listener is open.
     pub fn start(self) -> Gate {
         let mut gate = self.start_unready();
@@ -115,12 +127,17 @@ impl Setup {
 
     /// Starts the binary.
     pub fn start_unready(self) -> Gate {
+        self.start_by(&mut Command::new(env!("CARGO_BIN_EXE_sealgate")))
+    }
+
+    /// Starts the binary by a command that lacks only the binary's own arguments.
+    pub fn start_by(self, command: &mut Command) -> Gate {
         let dir = warden::directory("sealgate");
         let config = self.write(&dir);
         let stderr = dir.join("stderr");
         let server = Server::start(
             "sealgate",
-            Command::new(env!("CARGO_BIN_EXE_sealgate"))
+            command
                 .args(["run", "--config"])
                 .arg(&config)
                 .stdout(Stdio::null())
@@ -237,6 +254,11 @@ impl Gate {
         let mut wire = self.connect(service);
         wire.send(format!("PROXY TCP4 {client} 192.0.2.10 40000 {}\r\n", self.port(service)));
         wire
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.server.pid().expect("a process")
     }
 
     /// Sends the process a signal.

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::{BackendAddr, ClientCertificates, ClientIdentity, Config, LogTarget};
+use crate::dumps;
 
 pub(super) use capabilities::keep_for_parent;
 
@@ -135,6 +136,8 @@ impl Layer {
 pub struct Report {
     /// User and group, by number.
     pub user: (u32, u32),
+    /// Core dumps, and looks into our memory.
+    pub dumps: Layer,
     /// `no_new_privs` (prctl(2)).
     pub no_new_privs: Layer,
     /// Capabilities (capabilities(7)).
@@ -153,6 +156,10 @@ pub struct Report {
 /// What does not work is left out and stands in the report; nothing here keeps the gate from serving.
 pub fn enter(needs: &Needs) -> Report {
     let user = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let dumps = match dumps::forbid() {
+        Ok(()) => Layer::On("off".to_owned()),
+        Err(error) => Layer::Off(format!("they would hold keys and passwords, and cannot be forbidden: {error}")),
+    };
     let no_new_privs = match rustix::thread::set_no_new_privs(true) {
         Ok(()) => Layer::On("on".to_owned()),
         Err(error) => Layer::Off(format!("the kernel refuses it: {error}")),
@@ -160,7 +167,7 @@ pub fn enter(needs: &Needs) -> Report {
     let landlock = files::restrict(needs);
     let capabilities = capabilities::drop_all();
     let seccomp = seccomp::filter(needs);
-    let mut report = Report { user, no_new_privs, capabilities, landlock, seccomp, failed: Vec::new() };
+    let mut report = Report { user, dumps, no_new_privs, capabilities, landlock, seccomp, failed: Vec::new() };
     report.failed = check::what_still_works(&report, needs);
     report
 }
@@ -170,6 +177,7 @@ impl Report {
     /// not.
     pub fn log(&self) {
         let layers = [
+            ("core dumps", &self.dumps),
             ("no_new_privs", &self.no_new_privs),
             ("capabilities", &self.capabilities),
             ("Landlock", &self.landlock),
