@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use sealgate::config::{ClientIdentity, Config, Errors};
+use sealgate::process;
 
 use super::CheckArgs;
 use finding::{Finding, Findings};
@@ -48,6 +49,10 @@ fn look(config: &Config, args: &CheckArgs, all: &mut Vec<Finding>) -> anyhow::Re
                 "set \"proxy-v2\": without it Dovecot 2.3 and later lets nobody log in by a plaintext password",
             );
         }
+    }
+    if let Some(Err(error)) = config.user.as_ref().map(process::check_user) {
+        Findings::new("config", name(&args.config), all)
+            .fail(error.to_string(), "without such an account `sealgate run` does not start as root");
     }
     certificates::look(&config.tls, &config.hostname, SystemTime::now(), all);
     if args.offline { Ok(()) } else { backends::look(config, all) }

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use listenfd::ListenFd;
 use socket2::Socket;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, User};
 use crate::dumps;
 use crate::server::StartError;
 use crate::tls::{CertificateError, SetupError};
@@ -94,6 +94,14 @@ pub fn run(path: &Path) -> Result<ExitCode, ProcessError> {
         }
         _ => one::run(config),
     }
+}
+
+/// Whether a worker could run as that user.
+///
+/// # Errors
+/// Says why not.
+pub fn check_user(user: &User) -> Result<(), AccountError> {
+    account::find(user).map(|_| ())
 }
 
 /// Serves as the worker of the parent at the other end of standard input.
