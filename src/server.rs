@@ -68,7 +68,8 @@ fn advice(error: &std::io::Error) -> &'static str {
 /// # Errors
 /// When an address cannot be bound. Nothing is left open then.
 pub fn bind_all(config: &Config, inherited: Vec<Socket>) -> Result<Vec<Socket>, StartError> {
-    let mut inherited = Inherited(inherited);
+    let named = config.listeners.iter().flat_map(|listener| &listener.listen).copied().map(canonical).collect();
+    let mut inherited = Inherited { sockets: inherited, named };
     let mut bound = Vec::new();
     for listener in &config.listeners {
         let service = listener.service.name;
@@ -77,7 +78,7 @@ pub fn bind_all(config: &Config, inherited: Vec<Socket>) -> Result<Vec<Socket>, 
             bound.push(socket.map_err(|error| StartError::Bind { address, service, error })?);
         }
     }
-    bound.append(&mut inherited.0);
+    bound.append(&mut inherited.sockets);
     Ok(bound)
 }
 
@@ -227,18 +228,22 @@ async fn watch_backend(shared: Arc<Shared>) {
 }
 
 /// Sockets that the service manager opened for us (systemd's socket activation), told apart by their addresses.
-struct Inherited(Vec<Socket>);
+struct Inherited {
+    sockets: Vec<Socket>,
+    /// Every address of the configuration.
+    named: Vec<SocketAddr>,
+}
 
 impl Inherited {
     fn take_or_bind(&mut self, address: SocketAddr) -> std::io::Result<Socket> {
         let wanted = canonical(address);
         let fits = |has: SocketAddr| {
             let has = canonical(has);
-            // Port 0 is any port. Those who bound it asked in the same order, so that each finds its own.
-            has == wanted || (wanted.port() == 0 && has.ip() == wanted.ip())
+            // Port 0 is any port that is nobody's. Those who bound it asked in the same order, so that each finds its own.
+            has == wanted || (wanted.port() == 0 && has.ip() == wanted.ip() && !self.named.contains(&has))
         };
-        match self.0.iter().position(|socket| local_address(socket).is_some_and(fits)) {
-            Some(found) => Ok(self.0.remove(found)),
+        match self.sockets.iter().position(|socket| local_address(socket).is_some_and(fits)) {
+            Some(found) => Ok(self.sockets.remove(found)),
             None => bind(address),
         }
     }
