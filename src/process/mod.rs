@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The parent does what takes root's rights and never speaks to the network; the worker speaks to the network and has no
-//! rights. Both run the same code from [`serve`] on: who gives the orders (signals, or the parent) is all that differs.
+//! rights. Both run the same code from `serve` on: who gives the orders (signals, or the parent) is all that differs.
 
 mod account;
 mod channel;
