@@ -17,6 +17,7 @@
 
 pub mod config;
 pub mod dumps;
+pub mod process;
 pub mod renewal;
 pub mod server;
 

@@ -4,7 +4,6 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use tikv_jemallocator::Jemalloc;
 
 /// Gives what a peak has used back to the system, which the system's own allocator does not: docs/architecture.md has the
@@ -13,7 +12,7 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    match cli::Cli::parse().run() {
+    match cli::Cli::call() {
         Ok(code) => code,
         Err(error) => cli::report_error(&error),
     }

@@ -62,6 +62,26 @@ fn advice(error: &std::io::Error) -> &'static str {
     }
 }
 
+/// Binds every address that is not among the sockets that were inherited: a socket for each address of each `listen`, in
+/// the configuration's order, then those that nobody wants. [`Gate::start`] knows them again.
+///
+/// # Errors
+/// When an address cannot be bound. Nothing is left open then.
+pub fn bind_all(config: &Config, inherited: Vec<Socket>) -> Result<Vec<Socket>, StartError> {
+    let named = config.listeners.iter().flat_map(|listener| &listener.listen).copied().map(canonical).collect();
+    let mut inherited = Inherited { sockets: inherited, named };
+    let mut bound = Vec::new();
+    for listener in &config.listeners {
+        let service = listener.service.name;
+        for &address in &listener.listen {
+            let socket = inherited.take_or_bind(address);
+            bound.push(socket.map_err(|error| StartError::Bind { address, service, error })?);
+        }
+    }
+    bound.append(&mut inherited.sockets);
+    Ok(bound)
+}
+
 /// A running gate.
 pub struct Gate {
     limits: Arc<Limits>,
@@ -95,24 +115,14 @@ impl Gate {
         let (stop, stop_told) = stop::channel();
         let (alive, all_gone) = mpsc::channel(1);
         let now_open = Arc::new(Semaphore::new(0));
-        let mut sockets = Inherited(inherited);
         let limits = Arc::new(Limits::new(&config.limits));
         let resolver = resolver(&config)?;
 
         // First all sockets, so that a taken port leaves nothing half started.
-        let mut bound = Vec::new();
-        for listener in &config.listeners {
-            let service = listener.service.name;
-            let sockets: Result<Vec<_>, _> = listener
-                .listen
-                .iter()
-                .map(|&address| {
-                    sockets.take_or_bind(address).map_err(|error| StartError::Bind { address, service, error })
-                })
-                .collect();
-            bound.push(sockets?);
-        }
-        for address in sockets.left() {
+        let mut sockets = bind_all(&config, inherited)?.into_iter();
+        let bound: Vec<Vec<_>> =
+            config.listeners.iter().map(|listener| sockets.by_ref().take(listener.listen.len()).collect()).collect();
+        for address in sockets.filter_map(|socket| local_address(&socket)) {
             tracing::warn!("systemd passed a socket for {address}, which no listener has in `listen`: it stays unused");
         }
 
@@ -245,19 +255,24 @@ async fn watch_backend(shared: Arc<Shared>, place: Place) {
 }
 
 /// Sockets that the service manager opened for us (systemd's socket activation), told apart by their addresses.
-struct Inherited(Vec<Socket>);
+struct Inherited {
+    sockets: Vec<Socket>,
+    /// Every address of the configuration.
+    named: Vec<SocketAddr>,
+}
 
 impl Inherited {
     fn take_or_bind(&mut self, address: SocketAddr) -> std::io::Result<Socket> {
-        let wanted = Some(canonical(address));
-        match self.0.iter().position(|socket| local_address(socket).map(canonical) == wanted) {
-            Some(found) => Ok(self.0.swap_remove(found)),
+        let wanted = canonical(address);
+        let fits = |has: SocketAddr| {
+            let has = canonical(has);
+            // Port 0 is any port that is nobody's. Those who bound it asked in the same order, so that each finds its own.
+            has == wanted || (wanted.port() == 0 && has.ip() == wanted.ip() && !self.named.contains(&has))
+        };
+        match self.sockets.iter().position(|socket| local_address(socket).is_some_and(fits)) {
+            Some(found) => Ok(self.sockets.remove(found)),
             None => bind(address),
         }
-    }
-
-    fn left(&self) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().filter_map(local_address)
     }
 }
 

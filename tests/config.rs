@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sealgate::config::{
-    BackendAddr, ClientCertificates, ClientIdentity, Config, Errors, LogFormat, LogProgram, LogTarget, Policy,
+    BackendAddr, ClientCertificates, ClientIdentity, Config, Errors, LogFormat, LogProgram, LogTarget, Policy, User,
 };
 use sealgate::protocol::BareNewline;
 
@@ -77,6 +77,7 @@ fn every_value_arrives() {
     assert_eq!(&*config.hostname, "mx-1.xn--bcher-kva.example");
     assert_eq!(config.drain, Duration::from_millis(500));
     assert_eq!(config.workers.get(), 3);
+    assert_eq!(config.user, Some(User::Name("sealgate".to_owned())));
     assert_eq!(config.dns.servers, ["127.0.0.1:53".parse().unwrap(), "[::1]:5353".parse().unwrap()]);
     assert_eq!((config.dns.deadline, config.dns.cache.get()), (Duration::from_secs(2), 16));
     assert_eq!(config.tls.policy, Policy::Modern);

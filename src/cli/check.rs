@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use sealgate::config::{ClientIdentity, Config, Errors, Limits};
+use sealgate::process;
 
 use super::CheckArgs;
 use finding::{Finding, Findings};
@@ -50,6 +51,10 @@ fn look(config: &Config, args: &CheckArgs, all: &mut Vec<Finding>) -> anyhow::Re
         }
     }
     limits(&config.limits, all);
+    if let Some(Err(error)) = config.user.as_ref().map(process::check_user) {
+        Findings::new("config", name(&args.config), all)
+            .fail(error.to_string(), "without such an account `sealgate run` does not start as root");
+    }
     certificates::look(&config.tls, &config.hostname, SystemTime::now(), all);
     if args.offline { Ok(()) } else { backends::look(config, all) }
 }

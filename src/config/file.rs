@@ -37,6 +37,14 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or there are mistakes in it: all of them, as far as they can be seen at once.
     pub fn load(path: &Path) -> Result<Self, Errors> {
+        Self::load_with_text(path).map(|(config, _)| config)
+    }
+
+    /// The same, and gives the text: for a process that may not read the file.
+    ///
+    /// # Errors
+    /// As for [`Config::load`].
+    pub fn load_with_text(path: &Path) -> Result<(Self, String), Errors> {
         let refused = |what: String, advice: &str| {
             Errors::new(path, "", vec![Mistake { what, advice: advice.to_owned(), span: None }])
         };
@@ -52,7 +60,7 @@ impl Config {
                 error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|o| **o == b'\n').count() + 1;
             refused(format!("line {line} is not UTF-8"), "save the file in UTF-8; TOML has no other encoding")
         })?;
-        Self::parse(&text, path)
+        Ok((Self::parse(&text, path)?, text))
     }
 
     /// Reads the text of a configuration; `path` is for messages, and relative paths in the text start in its directory.
@@ -84,6 +92,7 @@ fn config(top: &mut Table<'_>, directory: &Path) -> Option<Config> {
         top.required("hostname", "write the public name of this mail server: hostname = \"mail.example.com\"");
     let drain = top.or("drain", seconds(30));
     let Workers(workers) = top.or("workers", Workers(None));
+    let user = top.optional("user");
     let dns = dns(top);
     let tls = top.table("tls", |tls| self::tls(tls, directory));
     let log = top.table("log", log);
@@ -97,6 +106,7 @@ fn config(top: &mut Table<'_>, directory: &Path) -> Option<Config> {
         drain,
         dns,
         workers: workers.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN),
+        user,
         tls: tls?,
         log,
         received_user,

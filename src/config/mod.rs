@@ -28,6 +28,8 @@ pub struct Config {
     pub dns: Dns,
     /// Worker threads; by default one a core.
     pub workers: NonZeroUsize,
+    /// Whom the process that speaks to the network runs as, when the gate is started by root; none: as whoever starts it.
+    pub user: Option<User>,
     /// TLS for all listeners.
     pub tls: Tls,
     /// Where the log goes, and how it looks.
@@ -40,6 +42,24 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// The listeners; at least one.
     pub listeners: Vec<Listener>,
+}
+
+/// An account of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum User {
+    /// By its name.
+    Name(String),
+    /// By its number.
+    Id(u32),
+}
+
+impl std::fmt::Display for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Id(uid) => write!(f, "{uid}"),
+        }
+    }
 }
 
 /// Name look-ups, which only `client_identity = "xclient"` needs.

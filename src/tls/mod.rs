@@ -99,7 +99,19 @@ impl Server {
     /// # Errors
     /// Says which setting or file is at fault.
     pub fn new(settings: &config::Tls, certificates: Vec<Certificate>) -> Result<Self, SetupError> {
-        let client_certificates = ClientCertificates::new(&settings.client_certificates)?;
+        Self::with_authorities(settings, certificates, None)
+    }
+
+    /// The same, with what the file of the clients' authorities holds (PEM): for a process that may not read it.
+    ///
+    /// # Errors
+    /// As for [`Server::new`].
+    pub fn with_authorities(
+        settings: &config::Tls,
+        certificates: Vec<Certificate>,
+        authorities: Option<&[u8]>,
+    ) -> Result<Self, SetupError> {
+        let client_certificates = ClientCertificates::new(&settings.client_certificates, authorities)?;
         let tickets = Arc::new(Tickets::new(settings.ticket_rotation).map_err(|_| SetupError::NoRandomness)?);
         let certificates = Resolver::new(certificates).ok_or(SetupError::NoCertificate)?;
         let certificates = Arc::new(Current::new(certificates));

@@ -15,6 +15,7 @@ mod limits;
 mod mail;
 mod passes;
 mod policy;
+mod processes;
 mod received;
 mod relay;
 mod renewal;

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::reader::{Place, kind, nearest};
-use crate::config::{BackendAddr, ClientIdentity, LogFormat, LogProgram, LogTarget, Policy};
+use crate::config::{BackendAddr, ClientIdentity, LogFormat, LogProgram, LogTarget, Policy, User};
 use crate::facts::canonical;
 use crate::protocol::{BareNewline, SERVICES, Service};
 
@@ -145,6 +145,35 @@ impl Value for Workers {
                 }
             }
             _ => place.wrong(value.span(), "expected a number or \"cores\"", ADVICE),
+        }
+    }
+}
+
+/// The longest name of an account (useradd(8)).
+const LONGEST_NAME: usize = 32;
+
+impl Value for User {
+    fn read(value: &Spanned<DeValue<'_>>, place: Place<'_>) -> Option<Self> {
+        const ADVICE: &str = "write the name of an account without rights of its own, such as \"sealgate\"";
+        let user = match value.get_ref() {
+            DeValue::Integer(_) => Self::Id(NonZeroU32::read(value, place)?.get()),
+            DeValue::String(text) => match text.parse() {
+                Ok(uid) => Self::Id(uid),
+                Err(_) => Self::Name(text.to_string()),
+            },
+            _ => return expected("the name of an account", value, place, ADVICE),
+        };
+        match &user {
+            Self::Id(0) => place.wrong(value.span(), "0 is root", ADVICE),
+            Self::Name(name) if name == "root" => place.wrong(value.span(), "root has all rights there are", ADVICE),
+            // What useradd(8) takes, and directories of other kinds.
+            Self::Name(name)
+                if !(1..=LONGEST_NAME).contains(&name.len())
+                    || name.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, ':' | '/')) =>
+            {
+                place.wrong(value.span(), &format!("\"{name}\" is not the name of an account"), ADVICE)
+            }
+            _ => Some(user),
         }
     }
 }
