@@ -101,7 +101,7 @@ impl Crowd {
         tokio::spawn(async move {
             let arrived = {
                 let _turn = shared.connecting.acquire().await;
-                shared.arrive(kind, n % 2 == 0).await
+                shared.arrive(kind, n.is_multiple_of(2)).await
             };
             match arrived {
                 Ok(stream) => {
