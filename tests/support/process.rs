@@ -10,9 +10,9 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 pub struct Process(pub u32);
 
 impl Process {
-    /// Its memory in KiB, what it shares with others in part.
+    /// Its own memory in KiB. What it shares, such as the program's text, would count for more when other gates end.
     pub fn memory(self) -> u64 {
-        self.figure("smaps_rollup", "Pss:")
+        self.figure("smaps_rollup", "Anonymous:")
     }
 
     /// The most memory that it ever had, in KiB.
