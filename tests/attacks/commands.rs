@@ -45,10 +45,17 @@ fn a_client_cannot_say_who_it_is() {
                 wire.send(format!("{ahead}{claim}\r\nNOOP\r\nQUIT\r\n"));
                 let replies = wire.rest();
                 let replies: Vec<&str> = replies.lines().collect();
-                let (claimed, last) = replies.split_at_checked(replies.len() - 2).expect("answers");
-                assert!(last[0].starts_with("250 ") && last[1].starts_with("221 "), "{claim:?}: {replies:?}");
+                // No command begins with a control: that is another protocol, and the end.
+                let end: &[&str] = if claim.split("\r\n").any(|line| line.starts_with(['\0', '\u{b}'])) {
+                    &["554 "]
+                } else {
+                    &["250 ", "221 "]
+                };
+                let (claimed, last) = replies.split_at(replies.len().saturating_sub(end.len()));
+                assert_eq!(last.len(), end.len(), "{claim:?}: {replies:?}");
+                assert!(last.iter().zip(end).all(|(reply, code)| reply.starts_with(code)), "{claim:?}: {replies:?}");
                 let claimed = claimed.strip_prefix(&["250 2.1.0 Ok"]).unwrap_or(claimed);
-                assert!(!claimed.is_empty(), "{claim:?}: {replies:?}");
+                assert!(end.len() == 1 || !claimed.is_empty(), "{claim:?}: {replies:?}");
                 assert!(claimed.iter().all(|reply| reply.starts_with("50")), "{claim:?}: {replies:?}");
             }
         }
@@ -70,7 +77,7 @@ fn two_commands_in_one_line_are_none() {
             assert_eq!(wire.say("EHLO client.example.org").code, 250);
         }
         let mut errors = 0;
-        for newline in ["\n", "\r", "\n\r", "\r\r", "\0\n", "\r\0\n", "\0", "\r\r\n\0"] {
+        for newline in ["\n", "\r", "\n\r", "\r\r", "\0\n", "\r\0\n", "\0"] {
             for line in [
                 format!("MAIL FROM:<sender@example.com>{newline}RCPT TO:<{}>", user.address),
                 format!("NOOP{newline}MAIL FROM:<sender@example.com>"),
@@ -101,7 +108,7 @@ fn two_commands_in_one_line_are_none() {
         }
         assert_eq!(wire.say("QUIT").code, 221);
     }
-    assert_eq!(tried, 48);
+    assert_eq!(tried, 42);
     assert_eq!(user.count(), 0);
 }
 

@@ -186,42 +186,41 @@ fn a_message_flows_through_whatever_its_lines() {
     }
 }
 
-/// Says a command so often without waiting, while the answers are read; the gate's memory does not grow with their number.
-fn pipelined(commands: &[&str], count: usize) {
+/// Says a recipient so often without waiting, while the answers are read; the gate's memory does not grow with their number.
+fn pipelined(count: usize) {
+    let command = "RCPT TO:<reader@example.net>";
     let (smtp, imap) = (smtp_backend(), Fake::start(imap));
     let gate = gate(&smtp, &imap);
-    for command in commands {
-        // A session that has had some of them is how much one needs.
-        for count in [1_000, count] {
-            let wire = bounded(gate.process(), command, || {
-                let mut wire = wire(&gate, "smtp", true);
-                assert_eq!(wire.say("MAIL FROM:<sender@example.net>").code, 250);
-                let batch = 50;
-                let text = format!("{command}\r\n").repeat(batch);
-                for _ in 0..count / batch {
-                    wire.send(&text);
-                    for _ in 0..batch {
-                        assert_eq!(wire.reply().code, 250, "{command}");
-                    }
+    // A session that has had some of them is how much one needs.
+    for count in [1_000, count] {
+        let wire = bounded(gate.process(), command, || {
+            let mut wire = wire(&gate, "smtp", true);
+            assert_eq!(wire.say("MAIL FROM:<sender@example.net>").code, 250);
+            let batch = 50;
+            let text = format!("{command}\r\n").repeat(batch);
+            for _ in 0..count / batch {
+                wire.send(&text);
+                for _ in 0..batch {
+                    assert_eq!(wire.reply().code, 250);
                 }
-                wire
-            });
-            drop(wire);
-        }
+            }
+            wire
+        });
+        drop(wire);
     }
 }
 
 const PIPELINED: [&str; 3] = ["RCPT TO:<reader@example.net>", "NOOP", "RSET"];
 
 #[test]
-fn ten_thousand_recipients_and_noops_leave_nothing_behind() {
-    pipelined(&PIPELINED, 10_000);
+fn ten_thousand_recipients_leave_nothing_behind() {
+    pipelined(10_000);
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn a_million_recipients_and_noops_leave_nothing_behind() {
-    pipelined(&PIPELINED, 1_000_000);
+fn a_million_recipients_leave_nothing_behind() {
+    pipelined(1_000_000);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::gate::{Gate, Setup};
 use crate::support::logs::Log;
+use crate::support::repository;
 use crate::support::stack::{PASSWORD, User, stack};
 use crate::support::wait::until;
 use crate::support::warden;
@@ -93,33 +95,29 @@ fn fill(file: &Path) {
     }
 }
 
-/// A gate whose clock stands in a file; the monotonic clock is left alone, as it is when somebody sets the time.
-fn with_a_clock(file: &Path) -> Gate {
+/// A gate whose wall clock is away from ours by the seconds in a file; the monotonic clock is left alone, as it is when somebody
+/// sets the time.
+fn with_a_clock(away: &Path) -> Gate {
     let (stack, _shown) = stack();
-    let library = std::fs::read_dir("/usr/lib").expect("a directory").flatten();
-    let library = library.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
-    let library = library.expect("the package faketime");
-    set(file, "+0");
+    let library = away.with_extension("so");
+    let mut compile = Command::new("cc");
+    compile.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library);
+    let compiled = compile.arg(repository().join("tests/clients/clock.c")).output().expect("cc");
+    assert!(compiled.status.success(), "{compiled:?}");
+    std::fs::write(away, 0_i64.to_ne_bytes()).expect("a file");
     Setup::new()
         .table("[log]\nformat = \"json\"")
         .listener("smtp", stack.postfix.proxy.smtp, "proxy-v2")
         .listener("submissions", stack.postfix.proxy.submission, "proxy-v2")
         .listener("imaps", stack.dovecot.gated, "proxy-v2")
-        .wrapped(&[
-            "env",
-            &format!("LD_PRELOAD={}", library.display()),
-            &format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
-            "FAKETIME_NO_CACHE=1",
-            "FAKETIME_DONT_FAKE_MONOTONIC=1",
-        ])
+        .wrapped(&["env", &format!("LD_PRELOAD={}", library.display()), &format!("CLOCK_AWAY={}", away.display())])
         .start()
 }
 
-fn set(clock: &Path, offset: &str) {
-    // Whoever reads it finds all of it.
-    let next = clock.with_extension("next");
-    std::fs::write(&next, format!("{offset}\n")).expect("a file");
-    std::fs::rename(next, clock).expect("the same directory");
+/// Sets the clock. The file is mapped: it is written where it is.
+fn set(away: &Path, days: i64) {
+    let mut file = std::fs::OpenOptions::new().write(true).open(away).expect("the file");
+    file.write_all(&(days * 24 * 3600).to_ne_bytes()).expect("room for a number");
 }
 
 /// Sessions in every state that waits for something.
@@ -164,19 +162,20 @@ impl Waiting {
 #[test]
 fn a_clock_that_jumps_ends_nothing() {
     let (stack, _shown) = stack();
-    let clock = warden::directory("clock").join("offset");
+    let clock = warden::directory("clock").join("away");
     let gate = with_a_clock(&clock);
     let config = Offer::default().config();
     let mut arrived = 0;
     let user = stack.user();
-    for (offset, days) in [("+1d", 1), ("-1d", -1), ("+3650d", 3650), ("+0", 0)] {
+    for days in [1, -1, 3650, 0] {
+        let offset = format!("{days} days away");
         // With a ticket from before the jump.
         let mut earlier = gate.secured("submissions", &config);
         assert_eq!(earlier.say("QUIT").code, 221);
         earlier.end();
         let waiting = Waiting::begin(&gate, &user);
-        set(&clock, offset);
-        waiting.go_on(offset);
+        set(&clock, days);
+        waiting.go_on(&offset);
         arrived += 1;
         // New ones come in, resumed or not.
         let mut later = gate.secured("submissions", &config);
