@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealgate::facts::{
-    ClientCertificate, ClientNames, Group, Peer, ServerSignature, SessionId, SignatureAlgorithm, Suite, TlsFacts, TlsVersion,
+    ClientCertificate, ClientNames, Group, Peer, ServerSignature, SessionId, SignatureAlgorithm, Suite, TlsFacts,
+    TlsVersion,
 };
 use sealgate::protocol::{Context, Event, Learned, Rules, Service};
 
@@ -68,7 +69,9 @@ fn base64(text: &[u8]) -> Vec<u8> {
 pub fn printable(event: &Event) {
     let texts: Vec<&str> = match event {
         Event::Helo(name) => vec![name],
-        Event::Auth { method, user, .. } => [Some(method), user.as_ref()].into_iter().flatten().map(String::as_str).collect(),
+        Event::Auth { method, user, .. } => {
+            [Some(method), user.as_ref()].into_iter().flatten().map(String::as_str).collect()
+        }
         Event::Learned(learned) => learned.lines().collect(),
         _ => Vec::new(),
     };

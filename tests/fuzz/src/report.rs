@@ -45,7 +45,8 @@ fn counts(summary: &Summary, log: &[u8]) {
     assert_eq!(secrecy.yes + secrecy.anonymous + secrecy.no + secrecy.unknown, tls, "forward secrecy");
     let quantum = &summary.post_quantum;
     assert_eq!(quantum.yes + quantum.no + quantum.unknown, tls, "post-quantum");
-    let failures = summary.failures.iter().map(|failure| failure.count).sum::<u64>() + summary.failures_of_other_reasons;
+    let failures =
+        summary.failures.iter().map(|failure| failure.count).sum::<u64>() + summary.failures_of_other_reasons;
     assert!(tls + summary.plaintext_sessions + summary.outgoing + failures <= summary.relevant, "{summary:?}");
 }
 
@@ -62,7 +63,8 @@ fn shows(summary: &Summary) {
 
 /// Two files come to the same as one, wherever it is parted between lines.
 fn in_two(summary: &Summary, log: &[u8]) {
-    let places: Vec<usize> = log.iter().enumerate().filter(|(_, octet)| **octet == b'\n').map(|(at, _)| at + 1).collect();
+    let places: Vec<usize> =
+        log.iter().enumerate().filter(|(_, octet)| **octet == b'\n').map(|(at, _)| at + 1).collect();
     let Some(place) = places.get(usize::try_from(seed(log)).unwrap_or_default() % places.len().max(1)) else { return };
     let (first, second) = log.split_at(*place);
     if let Some(parted) = read(&[first, second], u64::MAX) {

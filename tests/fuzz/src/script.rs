@@ -115,7 +115,8 @@ impl Script {
 
     /// The ways to cut this one that are worth a run.
     pub fn cuts(&self) -> Vec<Cuts> {
-        let sent = || self.steps.iter().filter_map(|step| if let Step::Sends(_, sent) = step { Some(sent) } else { None });
+        let sent =
+            || self.steps.iter().filter_map(|step| if let Step::Sends(_, sent) = step { Some(sent) } else { None });
         let mut cuts = vec![Cuts::Random(self.seed)];
         if sent().any(|sent| !sent.marks.is_empty()) {
             cuts.push(Cuts::Marked);

@@ -17,7 +17,8 @@ pub(super) fn line(line: &[u8], name: &str) {
 
 /// A whole command at its place in all that was said: wherever `imap-codec` understands it, it ends there and is the same.
 pub(super) fn command(said: &[u8], command: &Command) {
-    let (Some(first), Some(last)) = (command.items.first(), command.items.iter().rfind(|item| !matches!(item, Item::Response(_))))
+    let (Some(first), Some(last)) =
+        (command.items.first(), command.items.iter().rfind(|item| !matches!(item, Item::Response(_))))
     else {
         return;
     };

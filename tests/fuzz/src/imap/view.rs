@@ -35,6 +35,8 @@ pub struct Command {
     pub items: Vec<Item>,
     /// Nothing more belongs to it.
     pub whole: bool,
+    /// How many replies there were before it.
+    before: usize,
 }
 
 /// A line of the server's, as far as clients must understand it.
@@ -145,7 +147,7 @@ impl View {
             }
             Mode::Command => {
                 let (tag, verb) = head(line);
-                self.commands.push(Command { tag, verb, items: vec![Item::Line(at)], whole: false });
+                self.commands.push(Command { tag, verb, items: vec![Item::Line(at)], whole: false, before: seen });
             }
             _ => self.items().push(Item::Line(at)),
         }
@@ -160,15 +162,19 @@ impl View {
         };
     }
 
-    /// Whether the server wants more, by its first word on this command behind `seen` replies.
+    /// Whether the server wants more, by its first word behind `seen` replies; one that has answered the command already, as it
+    /// may where octets come unasked, wants no more of it.
     fn answer(&self, seen: usize) -> Option<bool> {
-        let tag = &self.commands.last()?.tag;
+        let Command { tag, before, .. } = self.commands.last()?;
+        let over = |reply: &Reply| matches!(reply, Reply::Tagged(of, _) if of == tag);
+        if self.replies[*before..seen].iter().any(over) {
+            return Some(false);
+        }
         self.replies[seen..].iter().find_map(|reply| match reply {
             Reply::Continue => Some(true),
-            Reply::Tagged(of, _) if of == tag => Some(false),
             // What has no tag that could be read is refused without one.
             Reply::Untagged(word) if word == "BAD" => Some(false),
-            _ => None,
+            reply => over(reply).then_some(false),
         })
     }
 }

@@ -69,43 +69,141 @@ fn dialogue(seeds: &mut Vec<Seed>) {
     };
     let quit = [C("QUIT\r\n"), B("221 bye #\r\n"), E(BACKEND_ENDS)];
     let greeted = [HELLO.as_slice(), &ENVELOPE].concat();
-    add("message", 0, &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("Subject: x\r\n\r\nhi\r\n.\r\n"), B("250 taken #\r\n")], &quit]);
-    add("message_refused", 1, &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("x\r\n.\r\n"), B("550 no #\r\n")], &quit]);
+    add(
+        "message",
+        0,
+        &[
+            &greeted,
+            &[C("DATA\r\n"), B("354 go #\r\n"), C("Subject: x\r\n\r\nhi\r\n.\r\n"), B("250 taken #\r\n")],
+            &quit,
+        ],
+    );
+    add(
+        "message_refused",
+        1,
+        &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("x\r\n.\r\n"), B("550 no #\r\n")], &quit],
+    );
     add("data_refused", 0, &[&HELLO, &[C("DATA\r\n"), B("503 no #\r\n"), C("NOOP\r\n"), B("250 ok #\r\n")]]);
     add("content_behind_a_refused_data", 0, &[&HELLO, &[C("DATA\r\nMAIL FROM:<a@b>\r\n"), B("503 no #\r\n")]]);
     add("content_ahead_of_354", 0, &[&greeted, &[C("DATA\r\nhi\r\n.\r\n"), B("354 go #\r\n"), B("250 taken #\r\n")]]);
     add("data_answered_by_250", 0, &[&greeted, &[C("DATA\r\n"), B("250 hm #\r\n")]]);
-    add("pipelined", 1, &[
-        &HELLO,
-        &[C("MAIL FROM:<a@b>\r\nRCPT TO:<r@x>\r\nRCPT TO:<s@x>\r\nDATA\r\n")],
-        &[B("250 m #\r\n250 r #\r\n550 s #\r\n354 go #\r\n"), C("hi\r\n.\r\nMAIL FROM:<c@d>\r\n"), B("250 taken #\r\n250 m #\r\n")],
-    ]);
-    add("refusals_in_their_place", 1, &[
-        &HELLO,
-        &[C("NOOP\r\nXCLIENT ADDR=192.0.2.1\r\nNOOP\r\nBAD\u{0}\r\nSTARTTLS\r\nNOOP\r\n"), B("250 one #\r\n250 two #\r\n"), B("250 three #\r\n")],
-    ]);
-    add("chunks", 0, &[
-        &greeted,
-        &[C("BDAT 3\r\nabc"), B("250 chunk #\r\n"), C("BDAT 2 LAST\r\nde"), B("250 taken #\r\n")],
-        &quit,
-    ]);
-    add("chunks_pipelined", 0, &[&greeted, &[C("BDAT 3\r\nabcBDAT 0\r\nBDAT 2 LAST\r\ndeRSET\r\n"), B("250 c #\r\n250 c #\r\n250 t #\r\n250 r #\r\n")]]);
-    add("chunks_behind_an_open_envelope", 0, &[&HELLO, &[C("MAIL FROM:<a@b>\r\nRCPT TO:<r@x>\r\nBDAT 4 LAST\r\n x\r\n"), B("250 m #\r\n250 r #\r\n"), B("250 t #\r\n")]]);
-    add("chunk_refused", 0, &[&greeted, &[C("BDAT 3\r\nabcBDAT 2 LAST\r\nde"), B("550 no #\r\n503 no #\r\n"), C("RSET\r\n"), B("250 r #\r\n")]]);
-    add("chunk_without_chunking", 0, &[&[B("220 mx #\r\n"), C("EHLO c\r\n"), B("250 mx #\r\n")], &ENVELOPE, &[C("BDAT 8 LAST\r\nRSET\r\n\r\nNOOP\r\n"), B("250 ok #\r\n")]]);
+    add(
+        "pipelined",
+        1,
+        &[
+            &HELLO,
+            &[C("MAIL FROM:<a@b>\r\nRCPT TO:<r@x>\r\nRCPT TO:<s@x>\r\nDATA\r\n")],
+            &[
+                B("250 m #\r\n250 r #\r\n550 s #\r\n354 go #\r\n"),
+                C("hi\r\n.\r\nMAIL FROM:<c@d>\r\n"),
+                B("250 taken #\r\n250 m #\r\n"),
+            ],
+        ],
+    );
+    add(
+        "refusals_in_their_place",
+        1,
+        &[
+            &HELLO,
+            &[
+                C("NOOP\r\nXCLIENT ADDR=192.0.2.1\r\nNOOP\r\nBAD\u{0}\r\nSTARTTLS\r\nNOOP\r\n"),
+                B("250 one #\r\n250 two #\r\n"),
+                B("250 three #\r\n"),
+            ],
+        ],
+    );
+    add(
+        "chunks",
+        0,
+        &[&greeted, &[C("BDAT 3\r\nabc"), B("250 chunk #\r\n"), C("BDAT 2 LAST\r\nde"), B("250 taken #\r\n")], &quit],
+    );
+    add(
+        "chunks_pipelined",
+        0,
+        &[
+            &greeted,
+            &[C("BDAT 3\r\nabcBDAT 0\r\nBDAT 2 LAST\r\ndeRSET\r\n"), B("250 c #\r\n250 c #\r\n250 t #\r\n250 r #\r\n")],
+        ],
+    );
+    add(
+        "chunks_behind_an_open_envelope",
+        0,
+        &[
+            &HELLO,
+            &[
+                C("MAIL FROM:<a@b>\r\nRCPT TO:<r@x>\r\nBDAT 4 LAST\r\n x\r\n"),
+                B("250 m #\r\n250 r #\r\n"),
+                B("250 t #\r\n"),
+            ],
+        ],
+    );
+    add(
+        "chunk_refused",
+        0,
+        &[
+            &greeted,
+            &[C("BDAT 3\r\nabcBDAT 2 LAST\r\nde"), B("550 no #\r\n503 no #\r\n"), C("RSET\r\n"), B("250 r #\r\n")],
+        ],
+    );
+    add(
+        "chunk_without_chunking",
+        0,
+        &[
+            &[B("220 mx #\r\n"), C("EHLO c\r\n"), B("250 mx #\r\n")],
+            &ENVELOPE,
+            &[C("BDAT 8 LAST\r\nRSET\r\n\r\nNOOP\r\n"), B("250 ok #\r\n")],
+        ],
+    );
     add("chunk_without_a_size", 0, &[&greeted, &[C("BDAT x\r\nabc")]]);
     add("chunk_of_2_to_the_63", 0, &[&greeted, &[C("BDAT 9223372036854775808\r\nabc"), B("552 no #\r\n")]]);
     add("chunk_with_leading_zeros", 0, &[&greeted, &[C("bdat 003 last\r\nabc"), B("250 t #\r\n")]]);
     add("auth_plain", 1, &[&HELLO, &[C(&format!("AUTH PLAIN {PLAIN}\r\n")), B("235 in #\r\n")], &ENVELOPE]);
-    add("auth_plain_refused", 2, &[&HELLO, &[C("AUTH PLAIN\r\n"), B("334 \r\n"), C(&format!("{PLAIN}\r\n")), B("535 no #\r\n")]]);
-    add("auth_login", 1, &[&HELLO, &[C("AUTH LOGIN\r\n"), B("334 VXNlcm5hbWU6\r\n"), C("YWxpY2U=\r\n"), B("334 UGFzc3dvcmQ6\r\n"), C("VHIwdWI0ZG9y\r\n"), B("235 in #\r\n")]]);
+    add(
+        "auth_plain_refused",
+        2,
+        &[&HELLO, &[C("AUTH PLAIN\r\n"), B("334 \r\n"), C(&format!("{PLAIN}\r\n")), B("535 no #\r\n")]],
+    );
+    add(
+        "auth_login",
+        1,
+        &[
+            &HELLO,
+            &[
+                C("AUTH LOGIN\r\n"),
+                B("334 VXNlcm5hbWU6\r\n"),
+                C("YWxpY2U=\r\n"),
+                B("334 UGFzc3dvcmQ6\r\n"),
+                C("VHIwdWI0ZG9y\r\n"),
+                B("235 in #\r\n"),
+            ],
+        ],
+    );
     add("auth_xoauth2", 1, &[&HELLO, &[C(&format!("AUTH XOAUTH2 {XOAUTH2}\r\n")), B("235 in #\r\n")]]);
-    add("auth_cancelled", 1, &[&HELLO, &[C("AUTH LOGIN\r\n"), B("334 x\r\n"), C("*\r\n"), B("501 no #\r\n"), C("NOOP\r\n"), B("250 ok #\r\n")]]);
+    add(
+        "auth_cancelled",
+        1,
+        &[
+            &HELLO,
+            &[C("AUTH LOGIN\r\n"), B("334 x\r\n"), C("*\r\n"), B("501 no #\r\n"), C("NOOP\r\n"), B("250 ok #\r\n")],
+        ],
+    );
     add("auth_response_too_early", 1, &[&HELLO, &[C(&format!("AUTH PLAIN\r\n{PLAIN}\r\n")), B("503 no #\r\n")]]);
-    add("auth_response_by_bare_lf", 1, &[&HELLO, &[C("AUTH PLAIN\r\n"), B("334 \r\n"), C("x\ny\r\n"), B("501 no #\r\n")]]);
+    add(
+        "auth_response_by_bare_lf",
+        1,
+        &[&HELLO, &[C("AUTH PLAIN\r\n"), B("334 \r\n"), C("x\ny\r\n"), B("501 no #\r\n")]],
+    );
     add("auth_hidden_on_25", 0, &[&HELLO, &[C("AUTH PLAIN\r\n"), C("NOOP\r\n"), B("250 ok #\r\n")]]);
-    add("auth_response_too_long", 1, &[&HELLO, &[C("AUTH PLAIN\r\n"), B("334 \r\n"), C("‹A×14›\r\n"), B("501 no #\r\n")]]);
-    add("auth_line_that_an_old_postfix_cuts", 1, &[&HELLO, &[C("AUTH PLAIN ‹A×11›RSET foo\r\n"), C("AUTH PLAIN ‹A×12›\r\n"), B("535 no #\r\n")]]);
+    add(
+        "auth_response_too_long",
+        1,
+        &[&HELLO, &[C("AUTH PLAIN\r\n"), B("334 \r\n"), C("‹A×14›\r\n"), B("501 no #\r\n")]],
+    );
+    add(
+        "auth_line_that_an_old_postfix_cuts",
+        1,
+        &[&HELLO, &[C("AUTH PLAIN ‹A×11›RSET foo\r\n"), C("AUTH PLAIN ‹A×12›\r\n"), B("535 no #\r\n")]],
+    );
     add("plaintext_with_hello", 3, &[&[B("220 mx #\r\n"), B("250-mx\r\n250 CHUNKING\r\n")], &ENVELOPE, &quit]);
     add("plaintext_without_hello", 4, &[&[B("220 mx #\r\n")], &ENVELOPE]);
     add("plaintext_with_helo", 5, &[&[B("220 mx #\r\n"), B("250 mx #\r\n"), C("STARTTLS\r\n")], &ENVELOPE]);
@@ -115,9 +213,21 @@ fn dialogue(seeds: &mut Vec<Seed>) {
     add("backend_refuses_and_client_quits", 1, &[&[B("421 no #\r\n"), C("QUIT\r\n")]]);
     add("backend_refuses_on_implicit_tls", 2, &[&[B("554 no #\r\n"), C("EHLO c\r\n")]]);
     add("backend_never_there", 0, &[&[E(BACKEND_ENDS), C("EHLO c\r\nNOOP\r\n")]]);
-    add("backend_gone_in_content", 0, &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("hal"), E(BACKEND_ENDS), C("f\r\n.\r\n")]]);
-    add("backend_closes_behind_content", 0, &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("x\r\n.\r\n"), B("421 later #\r\n")]]);
-    add("backend_refuses_within_content", 0, &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("x\r\n"), B("552 full #\r\n"), C("y\r\n.\r\n")]]);
+    add(
+        "backend_gone_in_content",
+        0,
+        &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("hal"), E(BACKEND_ENDS), C("f\r\n.\r\n")]],
+    );
+    add(
+        "backend_closes_behind_content",
+        0,
+        &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("x\r\n.\r\n"), B("421 later #\r\n")]],
+    );
+    add(
+        "backend_refuses_within_content",
+        0,
+        &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("x\r\n"), B("552 full #\r\n"), C("y\r\n.\r\n")]],
+    );
     add("backend_says_what_nobody_asked", 1, &[&HELLO, &[B("250 hm #\r\n"), C("NOOP\r\n")]]);
     add("backend_says_half_a_reply", 0, &[&HELLO, &[C("NOOP\r\n"), B("250-ha¦lf\r\n25"), E(BACKEND_ENDS)]]);
     add("backend_says_nonsense", 0, &[&HELLO, &[C("NOOP\r\n"), B("OK\r\n")]]);
@@ -129,19 +239,53 @@ fn dialogue(seeds: &mut Vec<Seed>) {
     add("client_ends_in_content", 0, &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("hi\r\n"), E(CLIENT_ENDS)]]);
     add("client_torn_in_a_chunk", 0, &[&greeted, &[C("BDAT 5 LAST\r\nabc"), E(CLIENT_TORN)]]);
     add("deadline", 0, &[&HELLO, &[E(DEADLINE)]]);
-    add("drain_behind_content", 0, &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("x\r\n.\r\n"), E(DRAIN), B("250 taken #\r\n")]]);
+    add(
+        "drain_behind_content",
+        0,
+        &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("x\r\n.\r\n"), E(DRAIN), B("250 taken #\r\n")]],
+    );
     add("too_many_errors", 17, &[&HELLO, &[C("NOOP\r\n\r\n\r\n\r\nNOOP\r\n"), B("250 ok #\r\n")]]);
     add("errors_of_the_backend", 17, &[&HELLO, &[C("A\r\nB\r\nC\r\nD\r\n"), B("500 a #\r\n500 b #\r\n500 c #\r\n")]]);
-    add("bare_newlines_normalized", 0, &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("a\n.\nb\r.\r\n\r\n.\r\n"), B("250 taken #\r\n")]]);
-    add("bare_newlines_rejected", 8, &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("a\n.\r\nMAIL FROM:<x@y>\r\n.\r\n")]]);
+    add(
+        "bare_newlines_normalized",
+        0,
+        &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("a\n.\nb\r.\r\n\r\n.\r\n"), B("250 taken #\r\n")]],
+    );
+    add(
+        "bare_newlines_rejected",
+        8,
+        &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("a\n.\r\nMAIL FROM:<x@y>\r\n.\r\n")]],
+    );
     add("bare_newlines_in_commands", 0, &[&HELLO, &[C("NOOP\nNOOP\r\n"), B("250 ok #\r\n"), C("NO\rOP\r\n")]]);
-    add("forbidden", 0, &[&HELLO, &[C("XCLIENT A=1\r\nXFORWARD A\r\nPROXY x\r\nBURL x\r\nTURN\r\nATRN\r\nXEXCH50 1\r\n XCLIENT x\r\n")]]);
-    add("binarymime", 0, &[&HELLO, &[C("MAIL FROM:<a@b> BODY=BINARYMIME\r\nMAIL FROM:<a@b> BODY=8BITMIME SMTPUTF8\r\n"), B("250 m #\r\n")]]);
+    add(
+        "forbidden",
+        0,
+        &[
+            &HELLO,
+            &[C("XCLIENT A=1\r\nXFORWARD A\r\nPROXY x\r\nBURL x\r\nTURN\r\nATRN\r\nXEXCH50 1\r\n XCLIENT x\r\n")],
+        ],
+    );
+    add(
+        "binarymime",
+        0,
+        &[
+            &HELLO,
+            &[C("MAIL FROM:<a@b> BODY=BINARYMIME\r\nMAIL FROM:<a@b> BODY=8BITMIME SMTPUTF8\r\n"), B("250 m #\r\n")],
+        ],
+    );
     add("http", 2, &[&HELLO, &[C("NOOP\r\nGET / HTTP/1.1\r\n"), B("250 ok #\r\n")]]);
     add("line_too_long", 0, &[&HELLO, &[C("NOOP ‹a×12›\r\nNOOP\r\n"), B("250 ok #\r\n")]]);
     add("line_without_end", 0, &[&HELLO, &[C("‹a×17›")]]);
     add("hello_twice", 0, &[&HELLO, &[C("HELO d\r\n"), B("250 mx #\r\n"), C("BDAT 1 LAST\r\nx")]]);
-    add("hello_with_strange_letters", 1, &[&[B("220 mx #\r\n"), C("EHLO [1.2.3.4]\u{e9}(x)\r\n"), B(OFFER)], &ENVELOPE, &[C("DATA\r\n"), B("354 go #\r\n"), C(" folded\r\n.\r\n"), B("250 taken #\r\n")]]);
+    add(
+        "hello_with_strange_letters",
+        1,
+        &[
+            &[B("220 mx #\r\n"), C("EHLO [1.2.3.4]\u{e9}(x)\r\n"), B(OFFER)],
+            &ENVELOPE,
+            &[C("DATA\r\n"), B("354 go #\r\n"), C(" folded\r\n.\r\n"), B("250 taken #\r\n")],
+        ],
+    );
 }
 
 fn content(seeds: &mut Vec<Seed>) {

@@ -51,7 +51,8 @@ impl Story<'_> {
             assert!(!hidden.contains(&keyword.as_str()), "{keyword} was announced");
             if keyword == "AUTH" {
                 assert!(self.terms.auth, "AUTH was announced");
-                let plus = line.split(u8::is_ascii_whitespace).any(|name| name.to_ascii_uppercase().ends_with(b"-PLUS"));
+                let plus =
+                    line.split(u8::is_ascii_whitespace).any(|name| name.to_ascii_uppercase().ends_with(b"-PLUS"));
                 assert!(!plus, "a mechanism was announced that binds to the channel");
             } else {
                 assert!(announced.contains(line), "{keyword} is not the backend's");

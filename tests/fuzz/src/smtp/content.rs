@@ -37,8 +37,11 @@ fn deliver(script: &Script, rejects: bool, cuts: Cuts) -> Driver {
     let mut driver = Driver::new(smtp(SUBMISSION, rejects, 20), BOUNDS);
     let mut backend = Obliging { view: View::new(Reading::Lenient), said: 0 };
     driver.read(Side::Backend, b"220 mx\r\n");
-    let messages: Vec<&Sent> =
-        script.steps.iter().filter_map(|step| if let Step::Sends(_, sent) = step { Some(sent) } else { None }).collect();
+    let messages: Vec<&Sent> = script
+        .steps
+        .iter()
+        .filter_map(|step| if let Step::Sends(_, sent) = step { Some(sent) } else { None })
+        .collect();
     let mut said = vec![Sent { octets: b"EHLO c\r\n".to_vec(), marks: Vec::new() }];
     for (place, message) in messages.iter().enumerate() {
         said.push(framed(script.settings, message, place == 0, place + 1 == messages.len()));
@@ -73,7 +76,7 @@ fn framed(settings: u8, message: &Sent, first: bool, last: bool) -> Sent {
     }
     let before = octets.len();
     octets.extend_from_slice(&message.octets);
-    if !chunks && view::content_end(&message.octets, Reading::Strict).is_none() {
+    if !chunks && view::content_end(&message.octets, Reading::Strict, 0).is_none() {
         let ended = message.octets.is_empty() || message.octets.ends_with(b"\r\n");
         octets.extend_from_slice(if ended { b".\r\n" } else { b"\r\n.\r\n" });
     }
@@ -90,7 +93,9 @@ impl Obliging {
     fn answer(&mut self, driver: &mut Driver) {
         loop {
             self.view.read(&driver.seen.to_backend, |_| true);
-            let Some(item) = self.view.items.get(self.view.replies.len()).filter(|item| item.is_whole()) else { return };
+            let Some(item) = self.view.items.get(self.view.replies.len()).filter(|item| item.is_whole()) else {
+                return;
+            };
             self.said += 1;
             let reply = match item {
                 Item::Content { .. } => format!("250 taken {}\r\n", self.said),
@@ -139,7 +144,11 @@ pub(super) fn same(said: &[u8], got: &[u8], rejects: bool) {
     let field = received(got).unwrap_or_else(|| panic!("no Received field: {got:?}"));
     let read = view::unstuffed(&got[field..]);
     let folds = plain.first().is_some_and(|octet| matches!(octet, b' ' | b'\t'));
-    let read = if folds { read.strip_prefix(b"\r\n").unwrap_or_else(|| panic!("folds into the field: {got:?}")) } else { &read };
+    let read = if folds {
+        read.strip_prefix(b"\r\n").unwrap_or_else(|| panic!("folds into the field: {got:?}"))
+    } else {
+        &read
+    };
     assert_eq!(String::from_utf8_lossy(read), String::from_utf8_lossy(&plain), "another message");
     assert_eq!(view::whole_newlines(got), got, "a bare newline went on");
 }

@@ -36,7 +36,10 @@ pub fn smtp(settings: u8, rejects: bool, max_errors: u32) -> Box<dyn Dialogue> {
     let bare_newline = if rejects { BareNewline::Reject } else { BareNewline::Normalize };
     let mut context = context(service, tls);
     context.rules = Arc::new(Rules { bare_newline, received_user: true, max_errors });
-    Smtp.dialogue(&context, opening.map(|hello| Opening { hello: hello.map(|line| Bytes::from_static(line.as_bytes())) }))
+    Smtp.dialogue(
+        &context,
+        opening.map(|hello| Opening { hello: hello.map(|line| Bytes::from_static(line.as_bytes())) }),
+    )
 }
 
 /// One input of the target `smtp_dialogue`.

@@ -9,8 +9,8 @@ mod content;
 mod dialogue;
 mod pairs;
 mod preamble;
-mod secrets;
 mod second_opinion;
+mod secrets;
 mod view;
 
 use std::ops::Range;
@@ -104,7 +104,8 @@ impl Story<'_> {
         }
         self.heard = heard - rest.len();
         self.client.replies.append(&mut replies);
-        self.client.read(&self.driver.client_said[..judged], |at| self.forwarded.iter().any(|range| range.contains(&at)));
+        self.client
+            .read(&self.driver.client_said[..judged], |at| self.forwarded.iter().any(|range| range.contains(&at)));
     }
 
     /// The client's octets at that place.

@@ -42,7 +42,10 @@ impl Story<'_> {
         assert!(!self.backend.waits() || unread.is_empty(), "{unread:?} before the answer");
         assert!(self.backend.is_inside() || unread.is_empty(), "half a line: {unread:?}");
         if self.backend.is_inside() && !self.client.is_inside() {
-            assert!(self.terms.rejects && self.driver.seen.cut, "the backend waits for more content than the client has");
+            assert!(
+                self.terms.rejects && self.driver.seen.cut,
+                "the backend waits for more content than the client has"
+            );
         }
         pairs
     }

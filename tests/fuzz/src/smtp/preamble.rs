@@ -38,9 +38,13 @@ fn check(talk: &Talk, service: &str) {
     assert!(!talk.told.windows(6).any(|window| window.eq_ignore_ascii_case(b"0-AUTH")), "AUTH was announced");
 
     let heard = &talk.said[..talk.consumed];
-    let lines: Vec<&[u8]> = heard.split_inclusive(|octet| *octet == b'\n').filter(|line| line.ends_with(b"\n")).collect();
-    let names: Vec<&str> =
-        talk.events.iter().filter_map(|event| if let Event::Command { name, .. } = event { Some(*name) } else { None }).collect();
+    let lines: Vec<&[u8]> =
+        heard.split_inclusive(|octet| *octet == b'\n').filter(|line| line.ends_with(b"\n")).collect();
+    let names: Vec<&str> = talk
+        .events
+        .iter()
+        .filter_map(|event| if let Event::Command { name, .. } = event { Some(*name) } else { None })
+        .collect();
     // A violation says its own last word, to a line that was not consumed or to the last one that was.
     let last_words = usize::from(matches!(talk.led, Led::Violated(_)) && replies.len() > lines.len());
     assert!(replies.len() == lines.len() + last_words || replies.len() == names.len() + last_words, "{talk:?}");

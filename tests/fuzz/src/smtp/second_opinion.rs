@@ -6,8 +6,9 @@ use super::view::{Item, View, is_proper, split};
 
 /// Wherever `smtp-proto` understands a command, it must end where ours does and be the same.
 ///
-/// Known and judged differences: `smtp-proto` ends a line at a bare LF, and skips white space in front of a command. The gate
-/// refuses either, so only lines that are proper and begin with a word are compared.
+/// Known and judged differences: `smtp-proto` ends a line at a bare LF, skips white space in front of a command, and looks for the
+/// path of MAIL and RCPT beyond the end of the line. The gate refuses the first two, and the third ends where RFC 5321 §4.1.1
+/// has it; so only proper lines are compared that begin with a word and have a path where one is due.
 pub(super) fn agrees(said: &[u8], client: &View) {
     for item in &client.items {
         let (at, chunk) = match item {
@@ -24,7 +25,8 @@ pub(super) fn agrees(said: &[u8], client: &View) {
 
 /// `line` is what we take for a command, `rest` begins with it. If the other parser understands it: the chunk that it announces.
 pub(super) fn compare(line: &[u8], rest: &[u8]) -> Option<Option<(u64, bool)>> {
-    if line.first().is_none_or(u8::is_ascii_whitespace) {
+    let needs_a_path = matches!(split(line).0.as_str(), "MAIL" | "RCPT");
+    if line.first().is_none_or(u8::is_ascii_whitespace) || (needs_a_path && !line.contains(&b'>')) {
         return None;
     }
     let mut octets = rest.iter();

@@ -84,6 +84,8 @@ pub struct View {
     mode: Mode,
     /// Read up to here.
     pub at: usize,
+    /// Content before this holds no end; long content comes in many reads.
+    searched: usize,
     /// What was said.
     pub items: Vec<Item>,
     /// The answers: the first one to the first item, and so on.
@@ -93,7 +95,7 @@ pub struct View {
 impl View {
     /// Nothing was said.
     pub fn new(reading: Reading) -> Self {
-        Self { reading, mode: Mode::Commands, at: 0, items: Vec::new(), replies: Vec::new() }
+        Self { reading, mode: Mode::Commands, at: 0, searched: 0, items: Vec::new(), replies: Vec::new() }
     }
 
     /// Whether nothing may follow before the answer to the last item.
@@ -139,7 +141,12 @@ impl View {
                     self.mode = Mode::Commands;
                 }
                 Mode::Content => {
-                    let Some(len) = content_end(rest, self.reading) else { return };
+                    // An end is five octets long, and the first of them may be there.
+                    let from = self.searched.saturating_sub(self.at + 4);
+                    let Some(len) = content_end(rest, self.reading, from) else {
+                        self.searched = said.len();
+                        return;
+                    };
                     self.items.push(Item::Content { at: self.at..self.at + len });
                     self.at += len;
                     self.mode = Mode::Commands;
@@ -195,19 +202,18 @@ fn chunk(argument: &[u8]) -> Option<(u64, bool)> {
     (digits.bytes().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok()).flatten().map(|size| (size, last))
 }
 
-/// How long content is with its end, once that is there.
-pub fn content_end(content: &[u8], reading: Reading) -> Option<usize> {
+/// How long content is with its end, once that is there; it is not looked for before `from`.
+pub fn content_end(content: &[u8], reading: Reading, from: usize) -> Option<usize> {
     if reading == Reading::Strict {
-        let at = content.windows(5).position(|window| window == b"\r\n.\r\n");
-        return if content.starts_with(b".\r\n") { Some(3) } else { at.map(|at| at + 5) };
+        let at = content[from..].windows(5).position(|window| window == b"\r\n.\r\n");
+        return if content.starts_with(b".\r\n") { Some(3) } else { at.map(|at| from + at + 5) };
     }
-    (0..content.len()).find_map(|dot| {
-        let begins = dot == 0 || matches!(content[dot - 1], b'\r' | b'\n');
-        match &content[dot..] {
-            [b'.', b'\r', b'\n', ..] if begins => Some(dot + 3),
-            [b'.', b'\r' | b'\n', _, ..] | [b'.', b'\n'] if begins => Some(dot + 2),
-            _ => None,
-        }
+    let dots = (from..content.len()).filter(|at| content[*at] == b'.');
+    let begins = |dot: &usize| *dot == 0 || matches!(content[*dot - 1], b'\r' | b'\n');
+    dots.filter(begins).find_map(|dot| match &content[dot..] {
+        [b'.', b'\r', b'\n', ..] => Some(dot + 3),
+        [b'.', b'\r' | b'\n', _, ..] | [b'.', b'\n'] => Some(dot + 2),
+        _ => None,
     })
 }
 
