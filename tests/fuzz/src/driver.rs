@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
-use sealgate::facts::Outcome;
-use sealgate::protocol::{Dialogue, Ended, Event, INPUT_LIMIT, Out, Side, Verdict, Wait};
+use sealgate::protocol::{Dialogue, Ended, INPUT_LIMIT, Out, Side, Verdict};
 
 use crate::script::{Cuts, Script, Sent, Step};
+use crate::seen::{End, Fate, Move, Seen};
 
 /// More calls in a row that consume nothing would keep a worker busy for ever.
 const IDLE_CALLS: usize = 8;
@@ -15,73 +15,6 @@ const IDLE_CALLS: usize = 8;
 /// The time in every conversation.
 pub fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_795_293_360)
-}
-
-/// How a conversation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// It could go on, and this is what is waited for.
-    Open(Wait),
-    /// Opaque octets both ways.
-    Spliced,
-    /// The dialogue closed it.
-    Closed,
-    /// A violation closed it.
-    Violated(&'static str),
-}
-
-/// What came out of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// Everything for the client.
-    pub to_client: Vec<u8>,
-    /// Everything for the backend.
-    pub to_backend: Vec<u8>,
-    /// For the log.
-    pub events: Vec<Event>,
-    /// The backend was dropped while the client stayed.
-    pub cut: bool,
-    /// How it ended.
-    pub end: End,
-}
-
-impl Seen {
-    /// What does not hang on the reads, but for the octets: what is wrong in two ways may be refused for either, and the log
-    /// says for which.
-    fn comparable(&self) -> (Vec<Event>, Vec<Outcome>, bool, Option<Wait>) {
-        let ending = |event: &Event| if let Event::Ending(reason) = event { Some(reason.outcome) } else { None };
-        let events = self.events.iter().filter(|event| ending(event).is_none()).cloned().collect();
-        let open = if let End::Open(wait) = self.end { Some(wait) } else { None };
-        (events, self.events.iter().filter_map(ending).collect(), self.cut, open)
-    }
-}
-
-/// What became of octets that a side sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// They went on.
-    Passed,
-    /// They were swallowed.
-    Dropped,
-    /// None were consumed: the dialogue only added something.
-    Waited,
-}
-
-/// One call of the dialogue that moved something, in the order of the calls.
-#[derive(Debug, Clone)]
-pub struct Move {
-    /// Who was judged; none for what happened without octets.
-    pub side: Option<Side>,
-    /// Which of that side's octets, counted from its first.
-    pub took: Range<usize>,
-    /// What became of them.
-    pub fate: Fate,
-    /// What the dialogue added for the client.
-    pub added_to_client: usize,
-    /// What it added for the backend.
-    pub added_to_backend: usize,
-    /// How much each had been sent in all when the call was done.
-    pub sent: [usize; 2],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod report;
 pub mod script;
 pub mod seeds;
+pub mod seen;
 pub mod smtp;
 
 /// A target: one input, and a panic if something is wrong.

@@ -55,7 +55,10 @@ fn check(talk: &Talk) {
     });
     for (line, (name, ok)) in lines.iter().zip(&commands) {
         let (_, verb) = head(line);
-        assert!(*name == "unknown" || verb.eq_ignore_ascii_case(name), "{line:?} was taken for {name}");
+        // Of a line that is refused for its form, the beginning is counted.
+        let counted = verb.get(..name.len()).is_some_and(|verb| verb.eq_ignore_ascii_case(name));
+        let is_same = counted && (!ok || verb.len() == name.len());
+        assert!(*name == "unknown" || is_same, "{line:?} was taken for {name}");
         assert!(!ok || (line.ends_with(b"\r\n") && ALLOWED.contains(&verb.as_str())), "{line:?} was obeyed");
         if *ok {
             assert!(view::announced(line).is_none(), "{line:?} was obeyed, and has a literal");

@@ -6,7 +6,8 @@ use sealgate::protocol::Side;
 
 use super::view::{self, Command, Item, Reply, View};
 use super::{second_opinion, secrets};
-use crate::driver::{Driver, End, Fate, Move};
+use crate::driver::Driver;
+use crate::seen::{End, Fate, Move};
 
 /// Both ends of one conversation.
 struct Story<'a> {

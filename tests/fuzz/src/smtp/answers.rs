@@ -2,7 +2,7 @@
 
 use super::Story;
 use super::view::{Item, Reply, split};
-use crate::driver::End;
+use crate::seen::End;
 
 impl Story<'_> {
     /// `pairs` tells which of the client's items are the backend's to answer.

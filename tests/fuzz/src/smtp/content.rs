@@ -8,8 +8,9 @@ use sealgate::protocol::Side;
 use super::dialogue::{SUBMISSION, smtp};
 use super::view::{self, Item, Reading, View};
 use super::{BOUNDS, Terms, check};
-use crate::driver::{Driver, End};
+use crate::driver::Driver;
 use crate::script::{Cuts, Script, Sent, Step};
+use crate::seen::End;
 
 const BY_CHUNKS: u8 = 1;
 const REJECTS: u8 = 2;
@@ -130,7 +131,9 @@ pub(super) fn is_field(octets: &[u8], folds: bool) -> bool {
 /// How long the Received field is that `octets` begin with.
 fn received(octets: &[u8]) -> Option<usize> {
     const END: &[u8] = b" +0000\r\n";
-    octets.starts_with(b"Received: from ").then_some(())?;
+    // A name that is too long for the line stands on the next one (RFC 5322 §2.2.3).
+    let behind = octets.strip_prefix(b"Received: from")?;
+    (behind.starts_with(b" ") || behind.starts_with(b"\r\n\t")).then_some(())?;
     let end = octets.windows(END.len()).position(|window| window == END)? + END.len();
     let lines = octets[..end - 2].split(|octet| *octet == b'\n').skip(1);
     lines.into_iter().all(|line| line.starts_with(b"\t")).then_some(end)

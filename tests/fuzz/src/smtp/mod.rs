@@ -21,7 +21,8 @@ pub use content::content;
 pub use dialogue::dialogue;
 pub use preamble::preamble;
 
-use crate::driver::{Bounds, Driver, Fate, Move};
+use crate::driver::{Bounds, Driver};
+use crate::seen::{Fate, Move};
 use view::{Item, Reading, View};
 
 /// The longest line that is waited for (RFC 4954 §4), and the longest reply.

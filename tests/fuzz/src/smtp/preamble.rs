@@ -58,7 +58,7 @@ fn check(talk: &Talk, service: &str) {
             let _ = second_opinion::compare(line, &talk.said[at..]);
         }
         if reply.code == 250 && matches!(word.as_str(), "EHLO" | "HELO") {
-            hello = Some(line.trim_ascii_end().to_vec());
+            hello = line.strip_suffix(b"\r\n").map(<[u8]>::to_vec);
         }
         at += line.len();
     }
