@@ -22,7 +22,7 @@ pub fn context(service: &str, tls: bool) -> Context {
         service: Service::by_name(service).unwrap_or_else(|| panic!("no service {service}")),
         peer: Peer { client: address(5), local: address(10), names: ClientNames::default() },
         tls: tls.then(|| Arc::new(facts())),
-        rules: Arc::new(Rules::default()),
+        rules: Arc::new(Rules { received_user: true, ..Rules::default() }),
         learned: Arc::new(Learned::from_iter(["PIPELINING", "SIZE 10240000", "AUTH PLAIN", "BINARYMIME"])),
     }
 }

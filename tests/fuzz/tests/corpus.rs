@@ -7,7 +7,7 @@ use sealgate_fuzz::script::{next, seed};
 use sealgate_fuzz::{TARGETS, Target, seeds};
 
 /// Mutations of each file; set `SEALGATE_FUZZ_MUTATIONS` for more.
-const MUTATIONS: u64 = 20;
+const MUTATIONS: u64 = 100;
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target)

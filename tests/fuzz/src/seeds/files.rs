@@ -35,6 +35,8 @@ pub(super) fn add(seeds: &mut Vec<Seed>) {
         ("v1_with_leading_zeros", b"PROXY TCP4 203.000.113.5 192.0.2.10 040000 025\r\n".to_vec()),
         ("v1_cr_within", b"PROXY TCP4 203.0.113.5\r 192.0.2.10 40000 25\r\n".to_vec()),
         ("v1_twice", b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\nPROXY TCP4 3.3.3.3 4.4.4.4 3 4\r\n".to_vec()),
+        ("v1_bare_lf_between_two_reads", b"PROXY UNKNOWN ffff::1 ffff::2 65535 6553\n\r\n".to_vec()),
+        ("v1_one_octet_too_long", format!("PROXY UNKNOWN {}\r\n", "x".repeat(108 - 16)).into()),
         ("v2_ipv4", v2(0x21, 0x11, &IPV4)),
         ("v2_with_fields", v2(0x21, 0x11, &with_tlvs)),
         ("v2_ipv6", v2(0x21, 0x21, &ipv6)),

@@ -40,6 +40,7 @@ fn preamble(seeds: &mut Vec<Seed>) {
         ("tls_hello", 0, "\u{16}\u{3}\u{1}\u{2}\u{0}"),
         ("too_many_errors", 16, "\r\n\r\n\r\n\r\n"),
         ("line_too_long", 0, "a NOOP ‹x×13›\r\nb NOOP\r\n"),
+        ("form_feeds_in_a_line_too_long", 0, "a NOOP‹\u{c}×13›\r\nb ID‹\r×13›x\r\n"),
         ("line_too_long_and_octets", 0, "a NOOP ‹x×13› {3+}\r\nabc\r\n"),
         ("line_without_end", 0, "a ‹x×17›"),
         ("tag_too_long", 0, "‹a×8› NOOP\r\n"),
@@ -100,6 +101,11 @@ fn dialogue(seeds: &mut Vec<Seed>) {
         &[GREETING, C("a LOGIN {5+}\r\nalice {9+}\r\nb LOGOUT\r\n"), B("+ go\r\n"), B("a NO no\r\n")],
     );
     add("literal_refused", 1, &[GREETING, C("a LOGIN {5}\r\n"), B("a NO no\r\n"), C("b NOOP\r\n"), B("b OK done\r\n")]);
+    add(
+        "octets_at_once_refused_with_more_announced",
+        1,
+        &[GREETING, C("a X {3+}\r\nabc {5}\r\nb NOOP\r\n"), B("a NO no\r\n"), B("b OK done\r\n")],
+    );
     add("literal_octets_too_early", 1, &[GREETING, C("a LOGIN {5}\r\nalice x\r\n"), B("a NO no\r\n")]);
     add(
         "empty_literals",

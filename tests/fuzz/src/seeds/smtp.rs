@@ -54,6 +54,7 @@ fn preamble(seeds: &mut Vec<Seed>) {
         ("long_auth", 1, "AUTH PLAIN ‹A×13›\r\nQUIT\r\n"),
         ("hello_in_utf_8", 0, "EHLO m\u{fc}ller\r\nSTARTTLS\r\n"),
         ("lower_case", 0, "ehlo c\r\nstarttls\r\n"),
+        ("form_feed_before_the_newline", 0, "EHLO c \u{c}\r\nSTARTTLS \u{c}\r\nMAIL FROM:<a@b>\u{c}\r\n"),
         ("tabs", 0, "EHLO\tc\r\nNOOP\t\r\nSTARTTLS\t\r\n"),
     ];
     for (name, settings, said) in cases {
@@ -192,6 +193,24 @@ fn dialogue(seeds: &mut Vec<Seed>) {
         "auth_response_by_bare_lf",
         1,
         &[&HELLO, &[C("AUTH PLAIN\r\n"), B("334 \r\n"), C("x\ny\r\n"), B("501 no #\r\n")]],
+    );
+    add(
+        "auth_password_behind_a_cancelled_response",
+        1,
+        &[
+            &HELLO,
+            &[C("AUTH LOGIN\r\n"), B("334 x\r\n"), C("YWxp\rY2U=\r\n"), B("334 y\r\n")],
+            &[C("VHIwdWI0ZG9y\r\n"), B("235 in #\r\n")],
+        ],
+    );
+    add(
+        "hello_too_long_for_its_line",
+        0,
+        &[
+            &[B("220 mx #\r\n"), C("EHLO ‹a×6›.example\r\n"), B(OFFER)],
+            &ENVELOPE,
+            &[C("DATA\r\n"), B("354 go #\r\n"), C("x\r\n.\r\n"), B("250 taken #\r\n")],
+        ],
     );
     add("auth_hidden_on_25", 0, &[&HELLO, &[C("AUTH PLAIN\r\n"), C("NOOP\r\n"), B("250 ok #\r\n")]]);
     add(

@@ -35,7 +35,7 @@ pub fn smtp(settings: u8, rejects: bool, max_errors: u32) -> Box<dyn Dialogue> {
     let (service, tls, opening) = SERVICES[usize::from(settings % 8)];
     let bare_newline = if rejects { BareNewline::Reject } else { BareNewline::Normalize };
     let mut context = context(service, tls);
-    context.rules = Arc::new(Rules { bare_newline, received_user: true, max_errors });
+    context.rules = Arc::new(Rules { bare_newline, max_errors, ..Rules::clone(&context.rules) });
     Smtp.dialogue(
         &context,
         opening.map(|hello| Opening { hello: hello.map(|line| Bytes::from_static(line.as_bytes())) }),

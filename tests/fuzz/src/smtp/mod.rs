@@ -1,6 +1,6 @@
 //! What holds of every SMTP conversation, whoever says what.
 //!
-//! [`check`] tells the whole story twice: as the client sees it, who reads by the letter, and as the backend sees it, who is as
+//! `check` tells the whole story twice: as the client sees it, who reads by the letter, and as the backend sees it, who is as
 //! lenient as any. What went on must be the same for both, what did not must have been answered by the gate, and every
 //! answer must stand where its question stood.
 
