@@ -104,12 +104,14 @@ fn agree(header: &[u8], start: &[u8]) -> bool {
 
 /// A line's end shows only when it is there: read two octets at a time, one behind a CR.
 async fn read_v1<S: AsyncRead + Unpin>(stream: &mut S, header: &mut BytesMut) -> Result<(), InboundError> {
-    while !header.ends_with(b"\n") {
-        if header.len() >= V1_LONGEST {
+    while !header.ends_with(b"\r\n") {
+        let room = V1_LONGEST.saturating_sub(header.len());
+        // A bare LF may be the first of two octets.
+        if room == 0 || header.contains(&b'\n') {
             return Err(InboundError::Malformed);
         }
-        let at_least = if header.ends_with(b"\r") { 1 } else { 2 };
-        read(stream, header, at_least).await?;
+        let missing = if header.ends_with(b"\r") { 1 } else { 2 };
+        read(stream, header, missing.min(room)).await?;
     }
     Ok(())
 }

@@ -114,10 +114,16 @@ impl Summary {
     }
 }
 
+/// A name from a log, with `?` for whatever a terminal would act on: strangers write part of every log.
+fn shown(name: &str) -> String {
+    let shown = name.chars().map(|c| if c.is_control() { '?' } else { c });
+    "  ".chars().chain(shown).collect()
+}
+
 fn shares(list: &[Share]) -> Table {
     let mut table = table(&[]);
     for share in list.iter().take(ROWS) {
-        table.add_row([format!("  {}", share.name), number(share.count), percent(share.share)]);
+        table.add_row([shown(&share.name), number(share.count), percent(share.share)]);
     }
     finish(&mut table, list.len(), 2);
     table
@@ -132,7 +138,7 @@ fn ciphers(list: &[CipherShare]) -> Table {
             _ => "",
         };
         let share = &cipher.share;
-        table.add_row([format!("  {}", share.name), number(share.count), percent(share.share), remark.to_owned()]);
+        table.add_row([shown(&share.name), number(share.count), percent(share.share), remark.to_owned()]);
     }
     finish(&mut table, list.len(), 2);
     table
@@ -153,7 +159,7 @@ fn failures(list: &[FailureShare]) -> Table {
         } else if more > 0 {
             clients.push(format!("… and {more} more"));
         }
-        table.add_row([format!("  {}", failure.reason), number(failure.count), clients.join(", ")]);
+        table.add_row([shown(&failure.reason), number(failure.count), clients.join(", ")]);
     }
     finish(&mut table, list.len(), 1);
     table

@@ -49,6 +49,21 @@ fn a_reason_is_one_in_whatever_form_it_was_logged() {
 }
 
 #[test]
+fn what_strangers_wrote_into_a_log_does_nothing_to_a_terminal() {
+    let summary = summary(
+        "{\"event\":\"secured\",\"service\":\"a\\u001b[2Jb\",\"client\":\"192.0.2.2\",\"tls_version\":\"c\\u009bd\",\
+         \"cipher\":\"e\\u0007f\",\"group\":\"g\\u0000h\"}\n\
+         event=ended service=imaps client=192.0.2.2 outcome=policy reason=\"i\rj\"\n",
+    );
+    let table = summary.to_string().replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+    let acts = |c: &char| c.is_control() && *c != '\n';
+    assert_eq!(table.chars().find(acts), None, "{table:?}");
+    for name in ["a?[2Jb", "c?d", "e?f", "g?h", "i?j"] {
+        assert!(table.contains(name), "{name} in {table}");
+    }
+}
+
+#[test]
 fn clients_beyond_the_limit_are_counted_together() {
     let mut log = String::new();
     for n in 0..CLIENTS + 7 {

@@ -86,6 +86,8 @@ async fn what_is_no_header_is_refused_at_its_first_wrong_octet() {
 #[tokio::test]
 async fn a_malformed_header_is_refused() {
     let long = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 200], b"\r\n".to_vec()].concat();
+    // One octet too many, and a bare LF that pairs of octets straddle: neither may hang on how the octets come in.
+    let too_long = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 108 - 16], b"\r\n".to_vec()].concat();
     let huge = [V2_START, &[0x21, 0x11, 0xff, 0xff]].concat();
     let cases: Vec<Vec<u8>> = vec![
         b"PROXY TCP4 203.0.113.5 192.0.2.10 40000 25\n".to_vec(),
@@ -93,6 +95,9 @@ async fn a_malformed_header_is_refused() {
         b"PROXY TCP4 2001:db8::5 192.0.2.10 40000 25\r\n".to_vec(),
         b"PROXY UDP4 203.0.113.5 192.0.2.10 40000 25\r\n".to_vec(),
         b"PROXY TCP4 203.0.113.5\r\n".to_vec(),
+        b"PROXY UNKNOWN ffff::1 ffff::2 65535 6553\n\r\n".to_vec(),
+        b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\n\r\n".to_vec(),
+        too_long,
         long,
         huge,
         v2(0x21, 0x12, &[203, 0, 113, 5, 192, 0, 2, 10, 0x9c, 0x40, 0, 25]),

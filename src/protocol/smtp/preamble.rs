@@ -186,7 +186,10 @@ impl Preamble for SmtpPreamble {
             Line::BareNewline(n) => (n, false),
             Line::Whole(n) => (n, true),
         };
-        let line = input.get(..consumed).unwrap_or_default().trim_ascii_end();
+        // Its newline alone comes off: white space that is none of SMTP's makes it a line with control characters.
+        let line = input.get(..consumed).unwrap_or_default();
+        let end = line.iter().rposition(|octet| !matches!(octet, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        let line = line.get(..end).unwrap_or_default();
         let next = match command::parse(line) {
             // Whatever its line ends in.
             Some(Command { verb: Verb::Http, .. }) => return Err(reasons::HTTP.violation(replies::NOT_HTTP)),

@@ -172,6 +172,10 @@ impl SmtpDialogue {
         }
         out.events.push(Event::Refused(reason));
         self.errors = self.errors.saturating_add(1);
+        // Should the backend ask on in spite of the cancel, the next response is none that names the user, and may be the password.
+        if let Some(exchange) = &mut self.exchange {
+            exchange.response(b"*");
+        }
         out.to_backend.extend_from_slice(b"*\r\n");
         self.queue.push(Pending::Auth);
         self.state = State::Commands;

@@ -186,6 +186,9 @@ fn bad_lines_are_refused_and_the_session_goes_on() {
         (b"\r\n".to_vec(), syntax),
         (b" NOOP\r\n".to_vec(), syntax),
         (b"NOOP\0\r\n".to_vec(), syntax),
+        // White space of other protocols, which a backend would be told of.
+        (b"NOOP\x0c\r\n".to_vec(), syntax),
+        (b"STARTTLS \x0c\r\n".to_vec(), syntax),
         (line(command::COMMAND_LIMIT + 1), long),
         (line(command::SKIP_LIMIT), long),
     ];

@@ -142,6 +142,17 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
 }
 
 #[test]
+fn a_password_is_never_taken_for_a_name_after_a_response_that_was_none() {
+    // The first response is no line and is cancelled, but this backend asks on: "secret" answers it.
+    let steps =
+        [c("AUTH LOGIN\r\n"), b("334 x\r\n"), c("YWxp\rY2U=\r\n"), b("334 y\r\n"), c("c2VjcmV0\r\n"), b("235 ok\r\n")];
+    let (_, backend, seen) = after(&submission(), &hello(), &steps);
+    assert_eq!(backend, "AUTH LOGIN\r\n*\r\nc2VjcmV0\r\n");
+    let auth = Event::Auth { method: "LOGIN".to_owned(), user: None, ok: true };
+    assert!(seen.events.contains(&auth), "{:?}", seen.events);
+}
+
+#[test]
 fn what_follows_auth_waits_for_its_answer() {
     let steps = [c("AUTH LOGIN\r\nMAIL FROM:<a@b>\r\n"), b("334 x\r\n")];
     // The next line is a response, whatever it looks like.

@@ -1,0 +1,4 @@
+//! Messages behind DATA and BDAT.
+#![cfg_attr(fuzzing, no_main)]
+
+sealgate_fuzz::target!(sealgate_fuzz::smtp::content);

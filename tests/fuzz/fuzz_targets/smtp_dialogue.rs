@@ -1,0 +1,4 @@
+//! SMTP, both sides.
+#![cfg_attr(fuzzing, no_main)]
+
+sealgate_fuzz::target!(sealgate_fuzz::smtp::dialogue);
