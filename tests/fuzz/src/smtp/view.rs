@@ -248,6 +248,13 @@ pub fn whole_newlines(text: &[u8]) -> Vec<u8> {
     }
 }
 
+/// The same, without the NULs that lines begin with.
+pub fn mended(text: &[u8]) -> Vec<u8> {
+    let whole = whole_newlines(text);
+    let lines = whole.split_inclusive(|octet| *octet == b'\n');
+    lines.flat_map(|line| line.iter().copied().skip_while(|octet| *octet == 0)).collect()
+}
+
 /// The replies that `said` is made of; the rest, if the last one is not whole.
 pub fn replies(said: &[u8]) -> (Vec<Reply>, &[u8]) {
     let mut found = Vec::new();
