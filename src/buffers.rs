@@ -90,6 +90,23 @@ pub fn give_back(buffer: BytesMut) {
     POOL.with_borrow_mut(|pool| pool.give_back(buffer));
 }
 
+/// Overwrites octets that are done with and may have been somebody's password, before their memory is somebody else's.
+pub fn wipe(octets: &mut [u8]) {
+    octets.fill(0);
+    zeroize::optimization_barrier(octets); // nobody reads the zeros, which would be reason to leave them out
+}
+
+/// Appends octets, without leaving those that are there behind in memory that they move out of.
+pub fn append(into: &mut BytesMut, octets: &[u8]) {
+    if !into.is_empty() && into.capacity() - into.len() < octets.len() {
+        let mut larger = BytesMut::with_capacity((into.len() + octets.len()).next_power_of_two());
+        larger.extend_from_slice(into);
+        wipe(into);
+        give_back(std::mem::replace(into, larger));
+    }
+    into.extend_from_slice(octets);
+}
+
 /// A stream that is read with as little copying as it can: what it opened in a buffer of its own changes hands.
 pub trait Fill {
     /// Reads what there is behind the octets in `into`, which may be replaced by another buffer if it is empty.

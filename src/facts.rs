@@ -282,7 +282,7 @@ pub enum ClientCertificate {
     },
 }
 
-/// How a session ended, in one of six words.
+/// How a session ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// As both sides meant it to.
@@ -297,6 +297,8 @@ pub enum Outcome {
     Timeout,
     /// The gate was stopped.
     Shutdown,
+    /// A defect of the gate's own.
+    Internal,
 }
 
 impl Outcome {
@@ -309,6 +311,7 @@ impl Outcome {
             Self::BackendError => "backend_error",
             Self::Timeout => "timeout",
             Self::Shutdown => "shutdown",
+            Self::Internal => "internal",
         }
     }
 }

@@ -5,7 +5,7 @@
 //! ```text
 //!  listener ──▶ session ──▶ preamble ──STARTTLS──▶ tls ──▶ backend ──▶ relay(dialogue) ──▶ splice ──▶ session log
 //!  accept,      the story,  cleartext, client      policy,  dial, say   judge both        opaque     one record
-//!  permits,     top to      only; nothing          facts    who the     directions        bytes      a session
+//!  limits,      top to      only; nothing          facts    who the     directions        bytes      a session
 //!  PROXY in     bottom      survives the upgrade            client is
 //! ```
 //!
@@ -13,11 +13,17 @@
 //! mean is in [`protocol`], which owns no socket, clock or task; [`relay`] drives it.
 //! Implicit TLS (465, 993) takes the same way without the preamble. The command line, `cli`, belongs to the binary.
 
+#![cfg_attr(not(test), deny(clippy::string_slice))] // its panic would quote the text, which may be a secret
+
 pub mod config;
+pub mod dumps;
+pub mod process;
+pub mod renewal;
 pub mod server;
 
+pub mod descriptors;
+pub mod limits;
 pub mod listener;
-pub mod permits;
 pub mod session;
 
 pub mod backend;
@@ -31,6 +37,7 @@ pub mod tls;
 
 pub mod facts;
 pub mod report;
+pub mod secret;
 pub mod session_log;
 
 pub mod demo;

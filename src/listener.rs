@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 
+use crate::descriptors::Room;
 use crate::facts::{SessionId, canonical};
 use crate::session::{self, Arrival, Shared};
 use crate::stop::Stop;
@@ -80,16 +81,18 @@ impl Door {
 /// The sockets of one listener and all that its sessions share.
 pub struct Listener {
     shared: Arc<Shared>,
+    room: Arc<Room>,
     places: Arc<Semaphore>,
     farewells: Arc<Semaphore>,
 }
 
 impl Listener {
-    /// A listener with as many places as its settings say.
-    pub fn new(shared: Arc<Shared>) -> Self {
+    /// A listener with as many places as its settings say, and room that it shares with others.
+    pub(crate) fn new(shared: Arc<Shared>, room: Arc<Room>) -> Self {
         let places = shared.listener.connections.get().min(Semaphore::MAX_PERMITS);
         Self {
             shared,
+            room,
             places: Arc::new(Semaphore::new(places)),
             farewells: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
         }
@@ -98,11 +101,19 @@ impl Listener {
     /// Accepts until `closing` is told. Every session holds a clone of `alive`.
     pub async fn serve(&self, door: Door, mut closing: Stop, alive: mpsc::Sender<()>) {
         let listener = door.address;
-        let mut out_of_resources = false;
         let mut closing = pin!(closing.told());
+        let mut room = None;
         let mut beat = pin!(sleep(BEAT));
         let mut beats = false;
         loop {
+            // Whoever comes meanwhile waits in the kernel's queue.
+            if room.is_none() {
+                tokio::select! {
+                    biased;
+                    () = closing.as_mut() => return,
+                    found = self.find_room(listener) => room = found,
+                }
+            }
             let accepted = tokio::select! {
                 biased;
                 () = closing.as_mut() => return,
@@ -114,34 +125,49 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    out_of_resources = false;
                     if !beats {
                         beats = true;
                         beat.as_mut().reset(Instant::now() + BEAT);
                     }
-                    self.admit(stream, peer, &door, alive.clone());
+                    self.admit(stream, peer, &door, (room.take(), alive.clone()));
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
-                    if !out_of_resources {
+                    if self.room.falls_short() {
                         tracing::error!(%listener, "cannot accept connections: {error}; going on as soon as there is room");
                     }
-                    out_of_resources = true;
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, door: &Door, alive: mpsc::Sender<()>) {
+    /// Room for the next session; at once, as long as there is some.
+    async fn find_room(&self, listener: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        if let Some(room) = self.room.take() {
+            return Some(room);
+        }
+        if self.room.falls_short() {
+            let sessions = self.room.sessions();
+            tracing::error!(
+                %listener,
+                "cannot accept connections: {sessions} sessions are all that the limit of open files is enough for; going on \
+                 as soon as one of them ends"
+            );
+        }
+        self.room.wait().await
+    }
+
+    /// `held` is what a session holds until its end.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, door: &Door, held: impl Send + 'static) {
         let Ok(arrival) = arrival(stream, peer, door) else { return }; // gone already
         let shared = self.shared.clone();
         if let Ok(place) = self.places.clone().try_acquire_owned() {
-            tokio::spawn(session::run(shared, arrival, (place, alive)));
+            tokio::spawn(session::run(shared, arrival, (place, held)));
         } else if let Ok(place) = self.farewells.clone().try_acquire_owned() {
             tokio::spawn(async move {
                 session::turn_away(shared, arrival).await;
-                drop((place, alive));
+                drop((place, held));
             });
         } else {
             session::drop_unheard(&shared, &arrival);

@@ -4,10 +4,15 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use tikv_jemallocator::Jemalloc;
+
+/// Gives what a peak has used back to the system, which the system's own allocator does not: docs/architecture.md has the
+/// figures.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    match cli::Cli::parse().run() {
+    match cli::Cli::call() {
         Ok(code) => code,
         Err(error) => cli::report_error(&error),
     }

@@ -1,23 +1,23 @@
-//! The gate as a whole: bind or inherit sockets, open each listener once its backend has been tested, drain.
+//! The gate as a whole: bind or inherit sockets, open each listener once a backend of its has been tested, drain.
 
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use socket2::Socket;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::backend::dns::Resolver;
-use crate::backend::health::{Health, State};
+use crate::backend::pool::{Place, Pool};
 use crate::backend::supervisor::supervise;
 use crate::config::{ClientIdentity, Config};
+use crate::descriptors::{self, Room};
 use crate::facts::canonical;
+use crate::limits::{self, Limits};
 use crate::listener::{Door, Listener, bind};
-use crate::permits::Addresses;
 use crate::protocol::{Rules, Service};
 use crate::session::Shared;
 use crate::session_log::SessionLog;
@@ -62,8 +62,29 @@ fn advice(error: &std::io::Error) -> &'static str {
     }
 }
 
+/// Binds every address that is not among the sockets that were inherited: a socket for each address of each `listen`, in
+/// the configuration's order, then those that nobody wants. [`Gate::start`] knows them again.
+///
+/// # Errors
+/// When an address cannot be bound. Nothing is left open then.
+pub fn bind_all(config: &Config, inherited: Vec<Socket>) -> Result<Vec<Socket>, StartError> {
+    let named = config.listeners.iter().flat_map(|listener| &listener.listen).copied().map(canonical).collect();
+    let mut inherited = Inherited { sockets: inherited, named };
+    let mut bound = Vec::new();
+    for listener in &config.listeners {
+        let service = listener.service.name;
+        for &address in &listener.listen {
+            let socket = inherited.take_or_bind(address);
+            bound.push(socket.map_err(|error| StartError::Bind { address, service, error })?);
+        }
+    }
+    bound.append(&mut inherited.sockets);
+    Ok(bound)
+}
+
 /// A running gate.
 pub struct Gate {
+    limits: Arc<Limits>,
     listeners: Vec<Running>,
     /// One permit for each socket that takes connections.
     open: Arc<Semaphore>,
@@ -80,7 +101,7 @@ struct Running {
 }
 
 impl Gate {
-    /// Binds every address, then opens each listener as soon as its backend has passed its test.
+    /// Binds every address, then opens each listener as soon as one of its backends has passed its test.
     ///
     /// # Errors
     /// When an address cannot be bound. Nothing is left open then.
@@ -94,33 +115,24 @@ impl Gate {
         let (stop, stop_told) = stop::channel();
         let (alive, all_gone) = mpsc::channel(1);
         let now_open = Arc::new(Semaphore::new(0));
-        let mut sockets = Inherited(inherited);
-        let addresses = Arc::new(Addresses::new(config.limits.connections_per_address, config.limits.exempt.clone()));
+        let limits = Arc::new(Limits::new(&config.limits));
         let resolver = resolver(&config)?;
 
         // First all sockets, so that a taken port leaves nothing half started.
-        let mut bound = Vec::new();
-        for listener in &config.listeners {
-            let service = listener.service.name;
-            let sockets: Result<Vec<_>, _> = listener
-                .listen
-                .iter()
-                .map(|&address| {
-                    sockets.take_or_bind(address).map_err(|error| StartError::Bind { address, service, error })
-                })
-                .collect();
-            bound.push(sockets?);
-        }
-        for address in sockets.left() {
+        let mut sockets = bind_all(&config, inherited)?.into_iter();
+        let bound: Vec<Vec<_>> =
+            config.listeners.iter().map(|listener| sockets.by_ref().take(listener.listen.len()).collect()).collect();
+        for address in sockets.filter_map(|socket| local_address(&socket)) {
             tracing::warn!("systemd passed a socket for {address}, which no listener has in `listen`: it stays unused");
         }
 
+        let room = Arc::new(room(&config, bound.iter().map(Vec::len).sum()));
         let mut tasks = JoinSet::new();
         let mut listeners = Vec::new();
         for (listener, sockets) in config.listeners.iter().zip(bound) {
             let shared = Arc::new(Shared {
                 resolver: resolver.clone().filter(|_| listener.identity == ClientIdentity::Xclient),
-                backend: listener.backend.to_string().into(),
+                backends: Pool::new(&listener.backends),
                 listener: listener.clone(),
                 hostname: config.hostname.clone(),
                 deadlines: config.deadlines,
@@ -130,16 +142,16 @@ impl Gate {
                     max_errors: config.limits.errors,
                 }),
                 tls: tls.clone(),
-                learned: ArcSwap::default(),
-                addresses: addresses.clone(),
-                health: Health::default(),
+                limits: limits.clone(),
                 log: log.clone(),
                 stop: stop_told.clone(),
             });
             let addresses = sockets.iter().filter_map(local_address).collect();
             listeners.push(Running { shared: shared.clone(), addresses });
-            tasks.spawn(watch_backend(shared.clone()));
-            let listener = Arc::new(Listener::new(shared.clone()));
+            for (place, _) in shared.backends.members() {
+                tasks.spawn(watch_backend(shared.clone(), place));
+            }
+            let listener = Arc::new(Listener::new(shared.clone(), room.clone()));
             for socket in sockets {
                 let opening = Opening { listener: listener.clone(), shared: shared.clone(), open: now_open.clone() };
                 tasks.spawn(opening.serve(socket, closing_told.clone(), alive.clone()));
@@ -154,7 +166,16 @@ impl Gate {
                 tls.roll_ticket_keys();
             }
         });
-        Ok(Self { listeners, open: now_open, tasks, closing, stop, alive: all_gone, drain: config.drain })
+        let reported = limits.clone();
+        tasks.spawn(async move {
+            let mut tick = tokio::time::interval(limits::REPORT);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                reported.report();
+            }
+        });
+        Ok(Self { limits, listeners, open: now_open, tasks, closing, stop, alive: all_gone, drain: config.drain })
     }
 
     /// Every service with the addresses that it is bound to.
@@ -165,7 +186,7 @@ impl Gate {
             .collect()
     }
 
-    /// Waits until every listener has opened: its backend passed the test, and its sockets accept connections.
+    /// Waits until every listener has opened: a backend passed the test, and its sockets accept connections.
     pub async fn all_open(&self) {
         let sockets: usize = self.listeners.iter().map(|running| running.addresses.len()).sum();
         // The semaphore is never closed, and the permits come back at once: they are counted, not used.
@@ -196,6 +217,7 @@ impl Gate {
             let _ = timeout(LAST_WORDS, all_gone(&mut self.alive)).await; // the rest is cut off
         }
         self.tasks.shutdown().await;
+        self.limits.report();
     }
 }
 
@@ -212,25 +234,45 @@ fn resolver(config: &Config) -> Result<Option<Resolver>, StartError> {
     }
 }
 
-async fn watch_backend(shared: Arc<Shared>) {
-    let learn = |learned| shared.learned.store(Arc::new(learned));
-    supervise(&shared.listener, &shared.hostname, &shared.deadlines, &shared.health, learn).await;
+/// Room for sessions. Where that is less than the listeners' places, the administrator hears of it before clients do.
+fn room(config: &Config, addresses: usize) -> Room {
+    let limit = descriptors::limit();
+    let room = Room::new(limit, addresses);
+    let places = config.listeners.iter().fold(0, |sum: usize, one| sum.saturating_add(one.connections.get()));
+    if room.sessions() < places {
+        tracing::warn!(
+            "max_connections of all listeners is {places}, but {limit} open files are enough for {} sessions: raise the limit \
+             (LimitNOFILE= in sealgate.service, or `ulimit -Hn`) to {}, or lower max_connections",
+            room.sessions(),
+            descriptors::needed(places, addresses),
+        );
+    }
+    room
+}
+
+async fn watch_backend(shared: Arc<Shared>, place: Place) {
+    supervise(&shared.backends, place, &shared.listener, &shared.hostname, &shared.deadlines).await;
 }
 
 /// Sockets that the service manager opened for us (systemd's socket activation), told apart by their addresses.
-struct Inherited(Vec<Socket>);
+struct Inherited {
+    sockets: Vec<Socket>,
+    /// Every address of the configuration.
+    named: Vec<SocketAddr>,
+}
 
 impl Inherited {
     fn take_or_bind(&mut self, address: SocketAddr) -> std::io::Result<Socket> {
-        let wanted = Some(canonical(address));
-        match self.0.iter().position(|socket| local_address(socket).map(canonical) == wanted) {
-            Some(found) => Ok(self.0.swap_remove(found)),
+        let wanted = canonical(address);
+        let fits = |has: SocketAddr| {
+            let has = canonical(has);
+            // Port 0 is any port that is nobody's. Those who bound it asked in the same order, so that each finds its own.
+            has == wanted || (wanted.port() == 0 && has.ip() == wanted.ip() && !self.named.contains(&has))
+        };
+        match self.sockets.iter().position(|socket| local_address(socket).is_some_and(fits)) {
+            Some(found) => Ok(self.sockets.remove(found)),
             None => bind(address),
         }
-    }
-
-    fn left(&self) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().filter_map(local_address)
     }
 }
 
@@ -246,7 +288,7 @@ struct Opening {
 }
 
 impl Opening {
-    /// Waits for the backend's first passed test, then accepts.
+    /// Waits until the first backend has passed its test, then accepts.
     async fn serve(self, socket: Socket, mut closing: Stop, alive: mpsc::Sender<()>) {
         let door = tokio::select! {
             door = self.listen(socket) => door,
@@ -258,7 +300,7 @@ impl Opening {
 
     /// From here on the socket is the accept loop's alone: the port is closed when that ends.
     async fn listen(&self, socket: Socket) -> Door {
-        self.shared.health.until(|state| *state == State::Open).await;
+        self.shared.backends.opened().await;
         let mut said = false;
         loop {
             match Door::open(&socket) {

@@ -247,3 +247,30 @@ fn every_help_text_fits_a_screen() {
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{command:?}: {help}");
     }
 }
+
+#[test]
+fn limits_that_are_hardly_meant_are_pointed_out() {
+    let nonsense = "[limits]\nexempt = ['0.0.0.0/0']\nsessions_per_minute = 10\nfailed_logins_per_minute = 1\n";
+    let switched_off = "[limits]\nsessions_per_minute = 0\nfailed_logins_per_minute = 0\n";
+    for (limits, expected) in [
+        ("", &[][..]),
+        (switched_off, &[]),
+        (nonsense, &["covers every address", "could not come back at once", "locks out everybody"]),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        certificate(directory.path());
+        let config = directory.path().join("sealgate.toml");
+        let text = format!(
+            "hostname = 'mail.example.com'\n{limits}[[tls.certificate]]\nchain = 'chain.pem'\nkey = 'key.pem'\n\
+             [[listener]]\nservice = 'imaps'\nbackend = '127.0.0.1:10143'\nclient_identity = 'none'\n"
+        );
+        fs::write(&config, text).unwrap();
+        let output = sealgate(&["check", "--offline", "--json", "--config", config.to_str().unwrap()]);
+        let found = findings(&output);
+        let warned: Vec<_> = found.iter().filter(|(area, verdict, _)| area == "config" && verdict == "warn").collect();
+        assert_eq!(warned.len(), expected.len(), "{limits}: {found:?}");
+        for (warning, words) in warned.iter().zip(expected) {
+            assert!(warning.2.contains(words), "{warning:?}");
+        }
+    }
+}

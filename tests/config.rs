@@ -6,11 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test: a panic is how it fails
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sealgate::config::{
-    BackendAddr, ClientCertificates, ClientIdentity, Config, Errors, LogFormat, LogProgram, LogTarget, Policy,
+    BackendAddr, ClientCertificates, ClientIdentity, Config, Errors, LogFormat, LogProgram, LogTarget, Policy, User,
 };
 use sealgate::protocol::BareNewline;
 
@@ -76,6 +77,7 @@ fn every_value_arrives() {
     assert_eq!(&*config.hostname, "mx-1.xn--bcher-kva.example");
     assert_eq!(config.drain, Duration::from_millis(500));
     assert_eq!(config.workers.get(), 3);
+    assert_eq!(config.user, Some(User::Name("sealgate".to_owned())));
     assert_eq!(config.dns.servers, ["127.0.0.1:53".parse().unwrap(), "[::1]:5353".parse().unwrap()]);
     assert_eq!((config.dns.deadline, config.dns.cache.get()), (Duration::from_secs(2), 16));
     assert_eq!(config.tls.policy, Policy::Modern);
@@ -87,18 +89,22 @@ fn every_value_arrives() {
     assert_eq!((config.log.format, config.log.program), (LogFormat::Postfix, LogProgram::Postfix));
     assert_eq!(config.log.to, LogTarget::File("/var/log/sealgate.log".into()));
     assert!(config.received_user);
-    assert_eq!((config.limits.connections_per_address.get(), config.limits.errors), (1, 1));
+    let limits = &config.limits;
+    assert_eq!((limits.connections_per_address.get(), limits.errors), (1, 1));
+    let most = [limits.sessions_per_minute, limits.failed_handshakes_per_minute, limits.failed_logins_per_minute];
+    assert_eq!(most.map(|most| most.map_or(0, NonZeroU32::get)), [0, 2, 3]);
     assert!(config.limits.exempt.is_empty());
     let d = config.deadlines;
     let short = [d.proxy_header, d.handshake, d.connect, d.greeting, d.login, d.command].map(|d| d.as_secs());
     assert_eq!(short, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(d.body_rate, None);
     assert_eq!([d.body, d.reply, d.delivery].map(|d| d.as_secs()), [7 * 60, 8 * 3600, 720 * 3600]);
 
     let [submission, imap] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
     assert_eq!(submission.service.name, "submission");
     let addresses = ["127.0.0.1:0", "127.0.0.1:0", "192.0.2.1:587"].map(|address| address.parse().unwrap());
     assert_eq!(submission.listen, addresses);
-    assert_eq!(submission.backend, BackendAddr::Unix("/run/smtp".into()));
+    assert_eq!(submission.backends, [BackendAddr::Unix("/run/smtp".into())]);
     assert_eq!(submission.identity, ClientIdentity::None);
     assert!(submission.relay_as_proxy);
     let networks = ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"].map(|network| network.parse().unwrap());
@@ -107,8 +113,16 @@ fn every_value_arrives() {
     assert_eq!(submission.bare_newline, BareNewline::Reject);
     assert_eq!(imap.service.name, "imap");
     assert_eq!(imap.listen, ["0.0.0.0:143", "[::]:143"].map(|address| address.parse().unwrap()));
-    assert_eq!(imap.backend, BackendAddr::Tcp("192.0.2.9:143".parse().unwrap()));
+    assert_eq!(imap.backends, [BackendAddr::Tcp("192.0.2.9:143".parse().unwrap())]);
     assert_eq!(imap.identity, ClientIdentity::ImapId);
+}
+
+#[test]
+fn several_backends_arrive_in_their_order() {
+    let config = read(&repository().join("tests/config/valid/several-backends.toml")).unwrap();
+    let tcp = |address: &str| BackendAddr::Tcp(address.parse().unwrap());
+    let expected = [tcp("127.0.0.1:10025"), BackendAddr::Unix("/run/smtp".into()), tcp("[::1]:10025")];
+    assert_eq!(config.listeners[0].backends, expected);
 }
 
 #[test]

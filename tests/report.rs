@@ -136,6 +136,7 @@ fn written(format: LogFormat) -> Vec<u8> {
             user: None,
             method: None,
             auth_failures: 0,
+            delayed: Duration::ZERO,
             authenticated: false,
             accepted: 0,
             rejected: 0,

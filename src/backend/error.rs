@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::{imap_id, xclient};
 use crate::config::{BackendAddr, ClientIdentity};
 use crate::facts::{Outcome, Reason};
 
@@ -15,6 +16,16 @@ pub enum ConnectError {
     /// No connection.
     #[error("cannot connect to backend {backend}: {source}; check that it runs and listens there")]
     Dial {
+        /// The backend.
+        backend: BackendAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// We cannot even try, for want of something of our own. That says nothing of the backend.
+    #[error(
+        "cannot connect to backend {backend}: {source}; the limits of this process or host are reached, see `ulimit -n`"
+    )]
+    Short {
         /// The backend.
         backend: BackendAddr,
         /// What the system said.
@@ -118,10 +129,17 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether this is the backend's word on one client, spoken when it knew who that is: another backend must not be asked for a
+    /// kinder one, nor anybody else be shut out for it.
+    pub fn is_about_the_client(&self) -> bool {
+        matches!(self, Self::Refused { step, .. } if *step == xclient::ANSWER || *step == imap_id::ANSWER)
+    }
+
     /// The phrase for the session's record.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Dial { .. } => Reason::new(Outcome::BackendError, "backend unreachable"),
+            Self::Short { .. } => Reason::new(Outcome::BackendError, "no descriptor for the backend"),
             Self::Late { .. } => Reason::new(Outcome::Timeout, "backend too slow to answer"),
             Self::Lost { .. } => Reason::new(Outcome::BackendError, "backend connection lost"),
             Self::Nonsense { .. } => Reason::new(Outcome::BackendError, "backend broke the protocol"),

@@ -1,4 +1,4 @@
-//! Whether a listener's backend may be given sessions.
+//! Whether a backend may be given sessions.
 
 use tokio::sync::watch;
 
@@ -42,9 +42,17 @@ impl Health {
 
     /// A session could not be passed on. If that says that the backend is gone, whatever comes back there is tested before
     /// it gets another session. A backend that answers, or takes its time, may do so for one client's sake: its access
-    /// rules and limits know who that is, and must not shut everybody else out.
+    /// rules and limits know who that is, and must not shut everybody else out. And what we are short of says nothing of it.
     pub fn lost(&self, error: &ConnectError) {
-        if matches!(error, ConnectError::Refused { .. }) || is_slow_answer(error) {
+        if Self::is_gone(error) {
+            self.rest(error);
+        }
+    }
+
+    /// A session could not be passed on, and went on to another backend. Where there is another one, a doubt is enough: this one
+    /// is tested before it gets another session.
+    pub fn rest(&self, error: &ConnectError) {
+        if error.is_about_the_client() || matches!(error, ConnectError::Short { .. }) {
             return;
         }
         let was_open = self.state.send_if_modified(|state| {
@@ -57,6 +65,11 @@ impl Health {
         if was_open {
             tracing::warn!("backend lost: {error}; it is tested before it gets the next session");
         }
+    }
+
+    /// Whether that says that the backend is not there any more, or is another one.
+    pub(super) fn is_gone(error: &ConnectError) -> bool {
+        !matches!(error, ConnectError::Refused { .. } | ConnectError::Short { .. }) && !is_slow_answer(error)
     }
 
     /// What a test found that began in state `before`. Returns whether it still counts: a backend that was lost
@@ -132,12 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn one_client_that_is_refused_or_kept_waiting_shuts_nobody_else_out() {
+    fn what_may_be_for_one_client_or_is_our_own_fault_shuts_nobody_else_out() {
         let health = open();
         let reply = "421 4.7.0 too many connections from 203.0.113.5".to_owned();
         health.lost(&ConnectError::Refused { backend: backend(), step: "answer to XCLIENT", reply });
         let limit = std::time::Duration::from_secs(10);
         health.lost(&ConnectError::Late { backend: backend(), step: "answer to XCLIENT", limit });
+        let source = io::Error::from_raw_os_error(24); // EMFILE
+        health.lost(&ConnectError::Short { backend: backend(), source });
         assert!(health.is_open());
         health.lost(&ConnectError::Late { backend: backend(), step: "connection", limit });
         assert!(!health.is_open());

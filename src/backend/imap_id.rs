@@ -19,8 +19,8 @@ pub(super) async fn introduce(talk: &mut Talk<'_>, caller: &Caller<'_>) -> Resul
             None => asked(talk).await?,
         };
         if takes_id {
-            talk.send(command(caller).as_bytes(), "answer to ID").await?;
-            answer(talk, TAG_ID, "answer to ID", |_| ()).await?;
+            talk.send(command(caller).as_bytes(), ANSWER).await?;
+            answer(talk, TAG_ID, ANSWER, |_| ()).await?;
         }
     }
     talk.put_back(&greeting);
@@ -29,6 +29,9 @@ pub(super) async fn introduce(talk: &mut Talk<'_>, caller: &Caller<'_>) -> Resul
 
 const TAG_CAPABILITY: &str = "sg1";
 const TAG_ID: &str = "sg2";
+
+/// The answer to what says who the client is.
+pub(super) const ANSWER: &str = "answer to ID";
 
 /// Asks for the capabilities that the greeting did not show (RFC 9051 §7.1).
 async fn asked(talk: &mut Talk<'_>) -> Result<bool, ConnectError> {

@@ -6,9 +6,11 @@
 
 pub mod dns;
 mod error;
+pub mod exposure;
 pub mod health;
 mod imap_id;
 pub mod inbound;
+pub mod pool;
 pub mod probe;
 mod proxy_header;
 pub mod self_test;
@@ -22,7 +24,7 @@ use bytes::BytesMut;
 pub use error::ConnectError;
 use talk::Talk;
 
-use crate::config::{ClientIdentity, Deadlines, Listener};
+use crate::config::{BackendAddr, ClientIdentity, Deadlines, Listener};
 use crate::facts::{Peer, SessionId, TlsFacts};
 use crate::stream::Backend;
 
@@ -48,17 +50,32 @@ pub struct Connected {
     pub input: BytesMut,
 }
 
-/// Dials a listener's backend and tells it who the client is, all within `deadlines.connect`.
+/// Who waits for a backend's greeting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeting {
+    /// Whoever dials: its first octet must come within `deadlines.connect` more.
+    Awaited,
+    /// The dialogue, as long as its own deadline says.
+    LeftToDialogue,
+}
+
+/// Dials one of a listener's backends and tells it who the client is, all within `deadlines.connect`.
 ///
 /// # Errors
 /// The backend cannot be reached, is too slow, or does not take the client's identity: it must not be used then.
 pub async fn connect(
     listener: &Listener,
+    backend: &BackendAddr,
     caller: &Caller<'_>,
     deadlines: &Deadlines,
+    greeting: Greeting,
 ) -> Result<Connected, ConnectError> {
-    let mut talk = Talk::dial(&listener.backend, deadlines.connect).await?;
+    let mut talk = Talk::dial(backend, deadlines.connect).await?;
     introduce(&mut talk, listener.identity, caller).await?;
+    if greeting == Greeting::Awaited {
+        talk.allow(deadlines.connect);
+        talk.any_octet("greeting").await?;
+    }
     Ok(talk.into_connected())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{ClientIdentity, Deadlines, Listener};
+use crate::config::{BackendAddr, ClientIdentity, Deadlines, Listener};
 use crate::protocol::smtp::reply;
 
 use super::error::quote;
@@ -46,8 +46,8 @@ impl Seen {
     }
 }
 
-/// Looks at a listener's backend through the listener's own identity, and tries the others.
-pub async fn probe(listener: &Listener, hostname: &str, deadlines: &Deadlines) -> Probe {
+/// Looks at one of a listener's backends through the listener's own identity, and tries the others.
+pub async fn probe(listener: &Listener, backend: &BackendAddr, hostname: &str, deadlines: &Deadlines) -> Probe {
     let tried = if listener.service.takes_mail() {
         [ClientIdentity::ProxyV2, ClientIdentity::ProxyV1, ClientIdentity::Xclient]
     } else {
@@ -55,25 +55,26 @@ pub async fn probe(listener: &Listener, hostname: &str, deadlines: &Deadlines) -
         [ClientIdentity::ProxyV2, ClientIdentity::ImapId, ClientIdentity::ProxyV1]
     };
     let limit = TRY_LIMIT.min(deadlines.connect + deadlines.greeting);
-    let [first, second, third] = tried.map(|identity| takes(listener, identity, hostname, limit));
-    let own = look(listener, hostname, deadlines);
+    let [first, second, third] = tried.map(|identity| takes(listener, backend, identity, hostname, limit));
+    let own = look(listener, backend, hostname, deadlines);
     let (seen, first, second, third) = tokio::join!(own, first, second, third);
     Probe { seen, takes: tried.into_iter().zip([first, second, third]).collect() }
 }
 
-/// Whether a listener's backend answers as its protocol demands; for SMTP, what it announces.
+/// Whether one of a listener's backends answers as its protocol demands; for SMTP, what it announces.
 ///
 /// # Errors
 /// It cannot be reached, refuses the identity, or does not speak the protocol.
 pub(super) async fn greet(
     listener: &Listener,
+    backend: &BackendAddr,
     hostname: &str,
     deadlines: &Deadlines,
 ) -> Result<Vec<String>, ConnectError> {
     if listener.service.takes_mail() {
-        return Ok(look(listener, hostname, deadlines).await?.announced);
+        return Ok(look(listener, backend, hostname, deadlines).await?.announced);
     }
-    let mut talk = Talk::dial(&listener.backend, deadlines.connect).await?;
+    let mut talk = Talk::dial(backend, deadlines.connect).await?;
     introduce(&mut talk, listener.identity, &Stranger::new(listener, hostname).caller()).await?;
     talk.allow(deadlines.greeting);
     imap_greeting(&mut talk).await?;
@@ -81,34 +82,41 @@ pub(super) async fn greet(
     Ok(Vec::new())
 }
 
-/// What a listener's backend shows through the listener's own identity.
+/// What one of a listener's backends shows through the listener's own identity.
 ///
 /// # Errors
 /// It cannot be reached, refuses the identity, or does not speak the protocol.
-pub async fn look(listener: &Listener, hostname: &str, deadlines: &Deadlines) -> Result<Seen, ConnectError> {
-    see(listener, listener.identity, hostname, deadlines.connect + deadlines.greeting).await
+pub async fn look(
+    listener: &Listener,
+    backend: &BackendAddr,
+    hostname: &str,
+    deadlines: &Deadlines,
+) -> Result<Seen, ConnectError> {
+    see(listener, backend, listener.identity, hostname, deadlines.connect + deadlines.greeting).await
 }
 
 async fn takes(
     listener: &Listener,
+    backend: &BackendAddr,
     identity: ClientIdentity,
     hostname: &str,
     limit: Duration,
 ) -> Result<(), ConnectError> {
-    let seen = see(listener, identity, hostname, limit).await?;
+    let seen = see(listener, backend, identity, hostname, limit).await?;
     if identity == ClientIdentity::ImapId && !seen.announces("ID") {
-        return Err(ConnectError::IdNotAnnounced { backend: listener.backend.clone() });
+        return Err(ConnectError::IdNotAnnounced { backend: backend.clone() });
     }
     Ok(())
 }
 
 async fn see(
     listener: &Listener,
+    backend: &BackendAddr,
     identity: ClientIdentity,
     hostname: &str,
     limit: Duration,
 ) -> Result<Seen, ConnectError> {
-    let mut talk = Talk::dial(&listener.backend, limit).await?;
+    let mut talk = Talk::dial(backend, limit).await?;
     let stranger = Stranger::new(listener, hostname);
     introduce(&mut talk, identity, &stranger.caller()).await?;
     let seen = if listener.service.takes_mail() {
@@ -123,7 +131,11 @@ async fn see(
     Ok(seen)
 }
 
-async fn see_smtp(talk: &mut Talk<'_>, identity: ClientIdentity, hostname: &str) -> Result<Seen, ConnectError> {
+pub(super) async fn see_smtp(
+    talk: &mut Talk<'_>,
+    identity: ClientIdentity,
+    hostname: &str,
+) -> Result<Seen, ConnectError> {
     let greeting = talk.reply("greeting").await?;
     if greeting.code != 220 {
         return Err(talk.refused("greeting", &greeting.text));

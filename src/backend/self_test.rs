@@ -12,7 +12,7 @@
 //!   192.0.2.1 as a literal, which needs no DNS. In a domain under `.invalid`, rules against unknown domains would
 //!   answer 450 for ever.
 
-use crate::config::{ClientIdentity, Deadlines, Listener};
+use crate::config::{BackendAddr, ClientIdentity, Deadlines, Listener};
 
 use super::error::quote;
 use super::stranger::{self, Stranger};
@@ -92,26 +92,36 @@ fn remedy(identity: ClientIdentity) -> &'static str {
     }
 }
 
-/// Asks a listener's backend whether it relays for a stranger.
-pub async fn relay_self_test(listener: &Listener, hostname: &str, deadlines: &Deadlines) -> SelfTest {
+/// Asks one of a listener's backends whether it relays for a stranger.
+pub async fn relay_self_test(
+    listener: &Listener,
+    backend: &BackendAddr,
+    hostname: &str,
+    deadlines: &Deadlines,
+) -> SelfTest {
     if !listener.service.takes_mail() || listener.relay_as_proxy {
         return SelfTest::Skipped;
     }
     let stranger = Stranger::new(listener, hostname);
-    match ask(listener, &stranger, deadlines).await {
+    match ask(listener, backend, &stranger, deadlines).await {
         // Rules against clients without a name hide the relay rule; by XCLIENT a stranger can have one.
         Ok(SelfTest::Deferred { .. }) if listener.identity == ClientIdentity::Xclient => {
-            ask(listener, &stranger.named(), deadlines).await
+            ask(listener, backend, &stranger.named(), deadlines).await
         }
         asked => asked,
     }
     .unwrap_or_else(SelfTest::Unreachable)
 }
 
-async fn ask(listener: &Listener, stranger: &Stranger<'_>, deadlines: &Deadlines) -> Result<SelfTest, ConnectError> {
+async fn ask(
+    listener: &Listener,
+    backend: &BackendAddr,
+    stranger: &Stranger<'_>,
+    deadlines: &Deadlines,
+) -> Result<SelfTest, ConnectError> {
     let caller = stranger.caller();
     let hostname = caller.hostname;
-    let mut talk = Talk::dial(&listener.backend, deadlines.connect).await?;
+    let mut talk = Talk::dial(backend, deadlines.connect).await?;
     introduce(&mut talk, listener.identity, &caller).await?;
 
     talk.allow(deadlines.greeting);

@@ -1,40 +1,55 @@
-//! Tests a listener's backend before the listener opens, and whenever it was lost.
+//! Tests a backend before it gets its first session, whenever it was lost, and now and then.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::ConnectError;
 use super::health::{Health, State};
+use super::pool::{Member, Place, Pool};
 use super::probe::greet;
 use super::self_test::{SelfTest, relay_self_test};
 use crate::config::{Deadlines, Listener};
-use crate::protocol::Learned;
 
 /// A backend that is down is tried again after this, and then ever more rarely,
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// but at least this often.
 const LAST_RETRY: Duration = Duration::from_secs(15);
 
-/// A test that met a 4xx, or an open relay, is repeated this often.
+/// A test that met a 4xx, or an open relay, or no answer in time where there had been one, or for which we were short of
+/// descriptors, is repeated this often.
 const REPEAT: Duration = Duration::from_secs(60);
 
-/// Keeps `health` true for as long as the future lives; `learn` is told what the backend announces.
-pub async fn supervise(
+/// A backend that passed is tested again this often: it may have been restarted as something else between two sessions, when nobody
+/// saw it go.
+const RETEST: Duration = Duration::from_secs(600);
+
+/// Keeps the health of the backend at `place` true for as long as the future lives, and the pool told what it announces.
+pub async fn supervise(pool: &Pool, place: Place, listener: &Listener, hostname: &str, deadlines: &Deadlines) {
+    supervise_every(RETEST, pool, place, listener, hostname, deadlines).await;
+}
+
+async fn supervise_every(
+    retest: Duration,
+    pool: &Pool,
+    place: Place,
     listener: &Listener,
     hostname: &str,
     deadlines: &Deadlines,
-    health: &Health,
-    learn: impl Fn(Learned),
 ) {
+    let Some(member) = pool.member(place) else { return };
+    let health = &member.health;
     let mut retry = FIRST_RETRY;
     let mut said = None;
-    let mut opened = false;
     loop {
         let before = health.state();
-        let outcome = match greet(listener, hostname, deadlines).await {
+        let outcome = match greet(listener, &member.address, hostname, deadlines).await {
             Ok(announced) => {
-                learn(announced.into_iter().collect());
-                relay_self_test(listener, hostname, deadlines).await
+                let outcome = relay_self_test(listener, &member.address, hostname, deadlines).await;
+                if outcome.may_open() {
+                    pool.learn(place, announced.into_iter().collect());
+                }
+                outcome
             }
             Err(error) => SelfTest::Unreachable(error),
         };
@@ -42,21 +57,19 @@ pub async fn supervise(
         if !health.settle(before, after) {
             continue; // lost while the test ran
         }
+        if after == State::Open {
+            pool.open();
+        }
         let message = outcome.to_string();
         if said.as_ref() != Some(&(after, message.clone())) {
-            opened |= after == State::Open;
-            say(listener, after, opened, &outcome, &message);
+            say(listener, pool, member, after, &outcome, &message);
             said = Some((after, message));
         }
         match after {
             State::Open => {
                 retry = FIRST_RETRY;
-                let lost = health.until(|state| *state != State::Open);
-                if matches!(outcome, SelfTest::Deferred { .. }) {
-                    let _ = timeout(REPEAT, lost).await;
-                } else {
-                    lost.await;
-                }
+                let again = if outcome.must_repeat() { REPEAT.min(retest) } else { retest };
+                let _ = timeout(again, health.until(|state| *state != State::Open)).await;
             }
             State::Unsafe => tokio::time::sleep(REPEAT).await,
             State::Untested | State::Lost => {
@@ -71,19 +84,30 @@ fn state_after(before: State, outcome: &SelfTest) -> State {
     match outcome {
         SelfTest::Refused { .. } | SelfTest::Deferred { .. } | SelfTest::Skipped => State::Open,
         SelfTest::Relays { .. } => State::Unsafe,
+        SelfTest::Unreachable(ConnectError::Short { .. }) => before,
         SelfTest::Unreachable(_) if before == State::Untested => State::Untested,
+        // One that is only busy, or has had enough of the client from nowhere, is still the one that passed.
+        SelfTest::Unreachable(error) if before == State::Open && !Health::is_gone(error) => State::Open,
         SelfTest::Unreachable(_) => State::Lost,
     }
 }
 
-/// A listener that has opened once keeps its port and answers for the backend; before, it is closed.
-fn say(listener: &Listener, state: State, opened: bool, outcome: &SelfTest, message: &str) {
+/// A listener that has opened once keeps its port and answers for its backends; before, it is closed.
+fn say(listener: &Listener, pool: &Pool, member: &Member, state: State, outcome: &SelfTest, message: &str) {
     let service = listener.service.name;
-    let backend = &listener.backend;
+    let backend = &member.address;
     match (state, outcome) {
-        (State::Open, SelfTest::Deferred { .. }) => tracing::warn!(service, %backend, "open, but {message}"),
+        (State::Open, SelfTest::Deferred { .. } | SelfTest::Unreachable(_)) => {
+            tracing::warn!(service, %backend, "open, but {message}");
+        }
         (State::Open, _) => tracing::info!(service, %backend, "open: {message}"),
-        _ if opened => tracing::error!(service, %backend, "refusing sessions: {message}; trying again"),
+        _ if pool.is_open() => {
+            tracing::error!(service, %backend, "resting, sessions go to another backend: {message}; trying again");
+        }
+        _ if pool.has_opened() => tracing::error!(service, %backend, "refusing sessions: {message}; trying again"),
         _ => tracing::error!(service, %backend, "closed: {message}; trying again"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Connected;
 use super::error::{ConnectError, quote};
 use crate::config::BackendAddr;
+use crate::descriptors::is_shortage;
 use crate::protocol::line::{Line, first_line};
 use crate::protocol::smtp::reply::{self, ReplyParse, first_reply};
 use crate::stream::Backend;
@@ -48,7 +49,10 @@ impl<'a> Talk<'a> {
         let stream = timeout_at(until, open(backend))
             .await
             .map_err(|_| ConnectError::Late { backend: backend.clone(), step: "connection", limit })?
-            .map_err(|source| ConnectError::Dial { backend: backend.clone(), source })?;
+            .map_err(|source| match is_shortage(&source) {
+                true => ConnectError::Short { backend: backend.clone(), source },
+                false => ConnectError::Dial { backend: backend.clone(), source },
+            })?;
         Ok(Self { backend, stream, input: BytesMut::new(), limit, until })
     }
 
@@ -69,6 +73,11 @@ impl<'a> Talk<'a> {
             Ok(sent) => sent.map_err(|source| self.lost(step, source)),
             Err(_) => Err(self.late(step)),
         }
+    }
+
+    /// Waits until the backend has said anything, which is left where it is.
+    pub async fn any_octet(&mut self, step: &'static str) -> Result<(), ConnectError> {
+        if self.input.is_empty() { self.read(step).await } else { Ok(()) }
     }
 
     /// The code of the SMTP reply that comes next, which is left where it is.

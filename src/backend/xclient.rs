@@ -11,7 +11,8 @@ use super::talk::{Reply, Talk};
 const COMMAND_LIMIT: usize = 512;
 
 const VERB: &str = "XCLIENT";
-const ANSWER: &str = "answer to XCLIENT";
+/// The answer to what says who the client is.
+pub(super) const ANSWER: &str = "answer to XCLIENT";
 
 /// Asks what the backend takes and tells it who the client is. The answer stays: it is the greeting of the
 /// session that the backend begins anew for this client.

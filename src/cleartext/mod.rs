@@ -83,12 +83,14 @@ impl Cleartext {
     ) -> Talked {
         let mut output = BytesMut::new();
         preamble.greet(&mut output);
-        let end = Instant::now() + patience.total;
+        let began = Instant::now();
+        let end = began + patience.total;
+        let mut waiting_since = began;
         loop {
             if self.say(&mut output, heed).await.is_err() {
                 return Talked::Over(None, CLIENT_GONE);
             }
-            let due = end.min(Instant::now() + patience.command);
+            let due = end.min(waiting_since + patience.command);
             let read = tokio::select! {
                 read = timeout_at(due, self.stream.read_buf(&mut self.input)) => read,
                 () = stop.told() => {
@@ -105,7 +107,10 @@ impl Cleartext {
                     return self.over(output, SILENT, heed).await;
                 }
             }
+            let unjudged = self.input.len();
             match self.judge(preamble, &mut output, heed) {
+                // A command's time runs until all of it is there, however many octets of it come meanwhile.
+                Ok(Next::More) if self.input.len() < unjudged => waiting_since = Instant::now(),
                 Ok(Next::More) => {}
                 Ok(Next::StartTls) if self.input.is_empty() => {
                     return match self.say(&mut output, heed).await {

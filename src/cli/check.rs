@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use sealgate::config::{ClientIdentity, Config, Errors};
+use sealgate::config::{ClientIdentity, Config, Errors, Limits};
+use sealgate::process;
 
 use super::CheckArgs;
 use finding::{Finding, Findings};
@@ -49,8 +50,34 @@ fn look(config: &Config, args: &CheckArgs, all: &mut Vec<Finding>) -> anyhow::Re
             );
         }
     }
+    limits(&config.limits, all);
+    if let Some(Err(error)) = config.user.as_ref().map(process::check_user) {
+        Findings::new("config", name(&args.config), all)
+            .fail(error.to_string(), "without such an account `sealgate run` does not start as root");
+    }
     certificates::look(&config.tls, &config.hostname, SystemTime::now(), all);
     if args.offline { Ok(()) } else { backends::look(config, all) }
+}
+
+/// Limits that are allowed and hardly meant.
+fn limits(limits: &Limits, all: &mut Vec<Finding>) {
+    let mut findings = Findings::new("config", "limits", all);
+    if limits.exempt.iter().any(|network| network.prefix_len() == 0) {
+        findings.warn("`exempt` covers every address, so nobody is limited", "list the networks that you trust");
+    }
+    let connections = limits.connections_per_address.get();
+    if let Some(sessions) = limits.sessions_per_minute.filter(|sessions| sessions.get() as usize <= connections / 2) {
+        findings.warn(
+            format!("an office with {connections} connections open could not come back at once: {sessions} sessions a minute"),
+            "set sessions_per_minute to connections_per_address or more",
+        );
+    }
+    if limits.failed_logins_per_minute.is_some_and(|logins| logins.get() < 3) {
+        findings.warn(
+            "a password that one program has wrong locks out everybody behind its address",
+            "set failed_logins_per_minute to 10 or more, or to 0 for no limit",
+        );
+    }
 }
 
 fn tell(errors: &Errors, all: &mut Vec<Finding>) {

@@ -46,9 +46,12 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 SIGTERM and SIGINT stop accepting, let sessions finish for `drain`, then say goodbye to the rest.
-SIGHUP opens the log file again, for logrotate. SEALGATE_LOG=sealgate=debug in the
-environment adds the details of failed handshakes.
+SIGHUP opens the log file again, for logrotate, and looks for renewed certificates, which
+are otherwise found within a minute or two. SEALGATE_LOG=sealgate=debug in the environment
+adds the details of failed handshakes.
 An SMTP listener opens only after its backend refused to relay for a stranger.
+Started as root with `user` in the configuration, it serves as that user, by a process of
+its own that is given ports and keys.
 
 Examples:
   sealgate run
@@ -159,8 +162,16 @@ Examples:
 }
 
 impl Cli {
+    /// Calls the command on the process' command line; the worker's is no command of its own, and stands in no help.
+    pub fn call() -> anyhow::Result<ExitCode> {
+        if std::env::args_os().skip(1).eq([sealgate::process::WORKER]) {
+            return run::work();
+        }
+        Self::parse().run()
+    }
+
     /// Calls the command that was asked for.
-    pub fn run(&self) -> anyhow::Result<ExitCode> {
+    fn run(&self) -> anyhow::Result<ExitCode> {
         match &self.command {
             Command::Run(args) => run::run(args),
             Command::Check(args) => check::run(args),

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::protocol::{BareNewline, Service};
 use reader::{Notes, Table};
-use values::{AskClients, Hostname, Resolvers, Workers};
+use values::{AskClients, Backends, Hostname, Most, Resolvers, Workers};
 
 /// More than any configuration needs, and little enough to read.
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -37,6 +37,14 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or there are mistakes in it: all of them, as far as they can be seen at once.
     pub fn load(path: &Path) -> Result<Self, Errors> {
+        Self::load_with_text(path).map(|(config, _)| config)
+    }
+
+    /// The same, and gives the text: for a process that may not read the file.
+    ///
+    /// # Errors
+    /// As for [`Config::load`].
+    pub fn load_with_text(path: &Path) -> Result<(Self, String), Errors> {
         let refused = |what: String, advice: &str| {
             Errors::new(path, "", vec![Mistake { what, advice: advice.to_owned(), span: None }])
         };
@@ -52,7 +60,7 @@ impl Config {
                 error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|o| **o == b'\n').count() + 1;
             refused(format!("line {line} is not UTF-8"), "save the file in UTF-8; TOML has no other encoding")
         })?;
-        Self::parse(&text, path)
+        Ok((Self::parse(&text, path)?, text))
     }
 
     /// Reads the text of a configuration; `path` is for messages, and relative paths in the text start in its directory.
@@ -84,6 +92,7 @@ fn config(top: &mut Table<'_>, directory: &Path) -> Option<Config> {
         top.required("hostname", "write the public name of this mail server: hostname = \"mail.example.com\"");
     let drain = top.or("drain", seconds(30));
     let Workers(workers) = top.or("workers", Workers(None));
+    let user = top.optional("user");
     let dns = dns(top);
     let tls = top.table("tls", |tls| self::tls(tls, directory));
     let log = top.table("log", log);
@@ -97,6 +106,7 @@ fn config(top: &mut Table<'_>, directory: &Path) -> Option<Config> {
         drain,
         dns,
         workers: workers.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN),
+        user,
         tls: tls?,
         log,
         received_user,
@@ -149,7 +159,10 @@ fn log(log: &mut Table<'_>) -> Log {
 
 fn limits(limits: &mut Table<'_>) -> Limits {
     Limits {
-        connections_per_address: limits.or("connections_per_address", number(50)),
+        connections_per_address: limits.or("connections_per_address", number(500)),
+        sessions_per_minute: limits.or("sessions_per_minute", Most::new(1000)).0,
+        failed_handshakes_per_minute: limits.or("failed_handshakes_per_minute", Most::new(60)).0,
+        failed_logins_per_minute: limits.or("failed_logins_per_minute", Most::new(20)).0,
         exempt: limits.or("exempt", loopback_networks()),
         errors: limits.or("errors", NonZeroU32::MIN.saturating_add(19)).get(),
     }
@@ -164,7 +177,8 @@ fn deadlines(deadlines: &mut Table<'_>) -> Deadlines {
         login: deadlines.or("login", seconds(60)),
         command: deadlines.or("command", seconds(300)), // RFC 5321 §4.5.3.2.7
         body: deadlines.or("body", seconds(180)),       // RFC 5321 §4.5.3.2.5
-        reply: deadlines.or("reply", seconds(300)),     // RFC 5321 §4.5.3.2.2 and .3
+        body_rate: deadlines.or("body_rate", Most::new(256)).0,
+        reply: deadlines.or("reply", seconds(300)), // RFC 5321 §4.5.3.2.2 and .3
         delivery: deadlines.or("delivery", seconds(600)), // RFC 5321 §4.5.3.2.6
     }
 }
@@ -172,7 +186,7 @@ fn deadlines(deadlines: &mut Table<'_>) -> Deadlines {
 /// A listener with the places of what other listeners may contradict.
 struct Written {
     listen: Vec<Spanned<SocketAddr>>,
-    backend: Option<Spanned<BackendAddr>>,
+    backends: Vec<Spanned<BackendAddr>>,
     /// None when something in it is wrong.
     listener: Option<Listener>,
 }
@@ -184,7 +198,7 @@ fn listener(listener: &mut Table<'_>) -> Written {
     if !listener.has("listen") {
         listen = service.map(|service| everywhere(service, listener));
     }
-    let backend: Option<Spanned<BackendAddr>> =
+    let backends: Option<Backends> =
         listener.required("backend", "say where the plaintext goes: \"127.0.0.1:10025\" or \"unix:/path\"");
     let identity: Option<ClientIdentity> = listener.required("client_identity", rules::CHOOSE_IDENTITY);
     let relay_as_proxy = listener.or("allow_relay_as_proxy", false);
@@ -194,7 +208,7 @@ fn listener(listener: &mut Table<'_>) -> Written {
     let bare_newline = listener.or("bare_newline", BareNewline::Normalize);
 
     rules::listen(listener, listen.as_deref());
-    rules::backend(listener, backend.as_ref().map(Spanned::get_ref), remote_plaintext);
+    rules::backends(listener, backends.as_ref().map(|Backends(list)| list.as_slice()), remote_plaintext);
     rules::identity(listener, service, identity, relay_as_proxy);
     rules::proxies(listener, &accept_proxy_from);
 
@@ -203,7 +217,7 @@ fn listener(listener: &mut Table<'_>) -> Written {
         Some(Listener {
             service: service?,
             listen: listen.iter().map(|address| *address.get_ref()).collect(),
-            backend: backend.as_ref()?.get_ref().clone(),
+            backends: backends.as_ref()?.0.iter().map(|backend| backend.get_ref().clone()).collect(),
             identity: identity?,
             relay_as_proxy,
             accept_proxy_from,
@@ -211,7 +225,7 @@ fn listener(listener: &mut Table<'_>) -> Written {
             bare_newline,
         })
     };
-    Written { listener: complete(), listen, backend }
+    Written { listener: complete(), listen, backends: backends.map(|Backends(list)| list).unwrap_or_default() }
 }
 
 /// The service's well-known port on every address.

@@ -8,7 +8,7 @@ mod file;
 pub use errors::{Errors, Mistake};
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub struct Config {
     pub dns: Dns,
     /// Worker threads; by default one a core.
     pub workers: NonZeroUsize,
+    /// Whom the process that speaks to the network runs as, when the gate is started by root; none: as whoever starts it.
+    pub user: Option<User>,
     /// TLS for all listeners.
     pub tls: Tls,
     /// Where the log goes, and how it looks.
@@ -40,6 +42,24 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// The listeners; at least one.
     pub listeners: Vec<Listener>,
+}
+
+/// An account of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum User {
+    /// By its name.
+    Name(String),
+    /// By its number.
+    Id(u32),
+}
+
+impl std::fmt::Display for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Id(uid) => write!(f, "{uid}"),
+        }
+    }
 }
 
 /// Name look-ups, which only `client_identity = "xclient"` needs.
@@ -146,9 +166,15 @@ pub enum LogProgram {
 /// How much a client may cost.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Concurrent connections from one address.
+    /// Concurrent connections from one IPv4 address or IPv6 /64.
     pub connections_per_address: NonZeroUsize,
-    /// Networks that `connections_per_address` does not count.
+    /// New sessions from one; none: no limit.
+    pub sessions_per_minute: Option<NonZeroU32>,
+    /// Failed TLS handshakes from one, after which it is refused for a while; none: no limit.
+    pub failed_handshakes_per_minute: Option<NonZeroU32>,
+    /// Failed logins from one, after which it is refused for a while; none: no limit.
+    pub failed_logins_per_minute: Option<NonZeroU32>,
+    /// Networks for which none of these count.
     pub exempt: Vec<IpNet>,
     /// Refused commands after which a session is closed.
     pub errors: u32,
@@ -165,12 +191,14 @@ pub struct Deadlines {
     pub connect: Duration,
     /// The backend's greeting.
     pub greeting: Duration,
-    /// The client's login (IMAP), or its first MAIL or AUTH (SMTP), from the session's start of that wait.
+    /// The client's login (IMAP), or its first MAIL or AUTH (SMTP): all that it takes for it, before, in and after the handshake.
     pub login: Duration,
     /// The client's next command (RFC 5321 §4.5.3.2.7: at least 5 minutes).
     pub command: Duration,
     /// More of a message's content (RFC 5321 §4.5.3.2.5: 3 minutes).
     pub body: Duration,
+    /// What must come in of a message, on average, in octets a second; none: any pace will do.
+    pub body_rate: Option<NonZeroU32>,
     /// The backend's reply to a command.
     pub reply: Duration,
     /// The backend's reply to the end of data (RFC 5321 §4.5.3.2.6: 10 minutes).
@@ -184,8 +212,8 @@ pub struct Listener {
     pub service: &'static Service,
     /// Where it listens; at least one address.
     pub listen: Vec<SocketAddr>,
-    /// Where the plaintext goes.
-    pub backend: BackendAddr,
+    /// Where the plaintext goes: at least one, the preferred first, none of them twice.
+    pub backends: Vec<BackendAddr>,
     /// How the backend is told who the client is.
     pub identity: ClientIdentity,
     /// `allow_relay_as_proxy`: the administrator knows that the backend takes the proxy for the client; no relay self-test.

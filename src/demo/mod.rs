@@ -191,7 +191,7 @@ mod tests {
         for listener in &config.listeners {
             assert!(listener.listen.iter().all(|address| address.ip().is_loopback()));
             let backend = if listener.service.takes_mail() { smtp } else { imap };
-            assert_eq!(listener.backend, BackendAddr::Tcp(backend));
+            assert_eq!(listener.backends, [BackendAddr::Tcp(backend)]);
             assert!(!listener.relay_as_proxy);
         }
     }

@@ -153,6 +153,8 @@ pub enum Ended {
     BackendEof,
     /// What [`Dialogue::waiting_for`] named did not come in time.
     Deadline(Wait),
+    /// The client's message comes in, but slower than the administrator allows.
+    TooSlow,
     /// The gate is stopping and the time to finish is over.
     Drain,
 }
@@ -248,12 +250,16 @@ pub struct Violation {
 pub enum Farewell {
     /// Nothing was heard for too long.
     Timeout,
+    /// A message comes in too slowly.
+    TooSlow,
     /// The gate is stopping.
     Shutdown,
     /// Octets came behind STARTTLS in cleartext (CVE-2011-0411).
     Injection,
     /// The listener's or the address' connection limit.
     TooManyConnections,
+    /// Too many handshakes or logins from the address have failed.
+    TooManyFailures,
     /// The backend cannot be reached or is not to be trusted.
     BackendUnavailable,
 }
@@ -291,10 +297,10 @@ impl<S: AsRef<str>> FromIterator<S> for Learned {
     }
 }
 
-/// What a bare CR or LF inside DATA means.
+/// What a bare CR or LF inside DATA means, and a NUL at the beginning of a line, which could hide a dot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BareNewline {
-    /// Re-encoded as CRLF and re-dot-stuffed: never an end of data.
+    /// Re-encoded as CRLF and re-dot-stuffed, the NULs taken away: never an end of data.
     #[default]
     Normalize,
     /// The message is refused.

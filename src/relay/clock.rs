@@ -1,11 +1,14 @@
 //! When a session is due.
 
-use std::pin::Pin;
+use std::num::NonZeroU32;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::pace::Pace;
 use super::turn::Turn;
 use crate::protocol::Wait;
 
@@ -31,6 +34,20 @@ pub(super) struct Clock {
     bounded: bool,
     /// The latest end of last words.
     end: Option<Instant>,
+    pace: Pace,
+    /// Until then the client waits, and so does everything else.
+    pause: Option<Instant>,
+}
+
+/// What is to be done when a session is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The client's octets come fast enough.
+    GoOn,
+    /// Nothing came in time.
+    Late(Wait),
+    /// Something came, but too little.
+    TooSlow,
 }
 
 /// The client's login, which has one deadline in all, whatever else is waited for in between.
@@ -63,19 +80,44 @@ impl Moved {
 
 impl Clock {
     /// A clock that runs from now on.
-    pub fn new(wait: Wait, allowed: &dyn Fn(Wait) -> Duration) -> Self {
-        let mut clock = Self { due: None, wait, login: Login::NotYet, bounded: false, end: None };
+    pub fn new(wait: Wait, least_rate: Option<NonZeroU32>, allowed: &dyn Fn(Wait) -> Duration) -> Self {
+        let pace = Pace::new(least_rate, allowed(Wait::Body));
+        let mut clock = Self { due: None, wait, login: Login::NotYet, bounded: false, end: None, pace, pause: None };
         clock.restart(wait, Instant::now(), allowed);
         clock
     }
 
     pub fn due(&self) -> Option<Instant> {
-        self.due
+        let due = match (self.due, self.pace.due()) {
+            (Some(due), Some(pace)) => Some(due.min(pace)),
+            (due, pace) => due.or(pace),
+        };
+        self.pause.or(due)
+    }
+
+    /// Lets the client wait until then for all that is on its way to it.
+    pub fn pause(&mut self, until: Instant) {
+        self.pause = self.pause.max(Some(until));
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// Ends the pause, if there is one.
+    pub fn resume(&mut self) -> bool {
+        self.pause.take().is_some()
     }
 
     /// A deadline runs from the moment its wait began or last saw progress of the side that is waited for. Bytes alone are
-    /// none, and a client that talks on does not make a silent backend any faster.
-    pub fn judging(&mut self, wait: Wait, moved: Moved, turn: &mut Turn<'_>) {
+    /// none, and a client that talks on does not make a silent backend any faster. While it is the backend that does not
+    /// take a message (`jammed`), the client cannot send more of it.
+    pub fn judging(&mut self, wait: Wait, moved: Moved, jammed: bool, turn: &mut Turn<'_>) {
+        match wait {
+            Wait::Body if !jammed => self.pace.run(turn),
+            Wait::Delivery => self.pace.refill(turn.allowed()(Wait::Body)),
+            _ => self.pace.rest(turn),
+        }
         let progress = match wait {
             Wait::Greeting | Wait::Reply | Wait::Delivery => moved.backend,
             Wait::Command | Wait::Login | Wait::Body => moved.client,
@@ -102,17 +144,29 @@ impl Clock {
         });
     }
 
-    /// Whose time is over.
-    pub fn expired(&self, turn: &Turn<'_>) -> Wait {
-        match (self.login, self.due) {
+    /// What a session that was judged is due for; `octets` is all that came from the client.
+    pub fn expired(&mut self, octets: u64, turn: &Turn<'_>) -> Due {
+        let now = Instant::now(); // it is later than when this turn began
+        let late = self.due.is_none_or(|due| due <= now);
+        if !late {
+            let whole = turn.allowed()(Wait::Body);
+            return match self.pace.is_over(octets, whole, now) {
+                false => Due::GoOn,
+                // Who has sent nothing for long is silent rather than slow.
+                true if self.due.is_some_and(|due| due < now + whole / 2) => Due::Late(self.wait),
+                true => Due::TooSlow,
+            };
+        }
+        Due::Late(match (self.login, self.due) {
             (Login::By(end), Some(due)) if due >= end + turn.allowed()(self.wait) => Wait::Login,
             _ => self.wait,
-        }
+        })
     }
 
     /// A spliced session may idle as long as both sides like (IDLE, RFC 2177); keepalive finds the dead ones. But
     /// bytes that wait must be taken, and after the client's end the backend must go on or end, too.
     pub fn spliced(&mut self, bounded: bool, moved: bool, turn: &mut Turn<'_>) {
+        self.pace.rest(turn);
         if !bounded {
             self.due = None;
         } else if moved || !self.bounded {
@@ -123,11 +177,15 @@ impl Clock {
 
     /// The replies that are owed may still come.
     pub fn draining(&mut self, turn: &mut Turn<'_>) {
+        self.pause = None;
+        self.pace.rest(turn);
         self.due = Some(turn.now() + DRAIN_GRACE);
     }
 
     /// Only last words are left.
     pub fn closing(&mut self, stopping: bool, turn: &mut Turn<'_>) {
+        self.pause = self.pause.filter(|_| !stopping);
+        self.pace.rest(turn);
         self.end = Some(turn.now() + if stopping { DRAIN_LAST_WORDS } else { LAST_WORDS_IN_ALL });
         self.heard(turn);
     }
@@ -145,6 +203,9 @@ pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
     /// Ready once `due` is over. The place is moved only when it has come up or would too late: progress is far more frequent.
+    ///
+    /// tokio lets nothing be ready for a task that has used up its turn, which a client can bring about for as long as it sends
+    /// small records fast enough: a deadline does not take part in that.
     pub fn poll(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(due) = due else {
             self.0 = None;
@@ -155,7 +216,7 @@ impl Timer {
             sleep.as_mut().reset(due);
         }
         loop {
-            ready!(sleep.as_mut().poll(cx));
+            ready!(pin!(unconstrained(sleep.as_mut())).poll(cx));
             if due <= Instant::now() {
                 return Poll::Ready(());
             }
@@ -171,7 +232,10 @@ impl Timer {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::task::Waker;
+
+    use tokio::task::coop::consume_budget;
 
     use super::*;
 
@@ -186,6 +250,20 @@ mod tests {
         assert!(timer.is_taken());
         assert!(timer.poll(None, &mut cx).is_pending());
         assert!(!timer.is_taken(), "an idle session keeps its place");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_comes_up_in_a_session_that_is_never_idle() {
+        let mut timer = Timer::default();
+        let due = Instant::now() + GRACE;
+        assert!(poll_fn(|cx| Poll::Ready(timer.poll(Some(due), cx))).await.is_pending());
+        tokio::time::advance(2 * GRACE).await;
+        let polled = poll_fn(|cx| {
+            // Reading does the same.
+            while pin!(consume_budget()).poll(cx).is_ready() {}
+            Poll::Ready(timer.poll(Some(due), cx))
+        });
+        assert!(polled.await.is_ready(), "a busy client has no deadlines");
     }
 
     #[tokio::test(start_paused = true)]

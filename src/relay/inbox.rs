@@ -1,6 +1,8 @@
 //! What was read and not judged yet.
 //!
 //! An idle session holds none: a buffer is borrowed from the worker's pool for a read and goes back when it is drained.
+//! Before octets leave a buffer that stays, they are wiped: there may be a password among them. Only what flows on in its
+//! own buffer is not; a message's content, say, or a spliced session.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -8,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, BytesMut};
 
 use super::outbox::Outbox;
-use crate::buffers::{Fill, LARGE_READ, READ_SIZE, borrow_large, give_back};
+use crate::buffers::{Fill, LARGE_READ, READ_SIZE, borrow_large, give_back, wipe};
 use crate::protocol::INPUT_LIMIT;
 
 /// Input this small that waits for more moves out of its pooled buffer, so that a slow peer costs what it sent.
@@ -67,7 +69,7 @@ enum Storage {
 
 impl Inbox {
     pub(super) fn new(bytes: BytesMut) -> Self {
-        Self { bytes, storage: Storage::Borrowed, ..Self::default() }
+        Self { bytes, bulk: false, storage: Storage::Borrowed }
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
@@ -78,12 +80,13 @@ impl Inbox {
         self.bytes.len()
     }
 
-    /// Sends the first `n` octets on; how many they were.
-    pub(super) fn pass(&mut self, n: usize, to: &mut Outbox) -> usize {
+    /// Sends the first `n` octets on; how many they were. What is `secret` is wiped behind itself, whatever its size.
+    pub(super) fn pass(&mut self, n: usize, secret: bool, to: &mut Outbox) -> usize {
         let n = n.min(self.bytes.len());
-        match self.bytes.get(..n) {
-            Some(octets) if to.copies(n) => {
+        match self.bytes.get_mut(..n) {
+            Some(octets) if secret || to.copies(n) => {
                 to.push_copy(octets);
+                wipe(octets);
                 self.bytes.advance(n);
             }
             _ => to.push(self.bytes.split_to(n)),
@@ -93,10 +96,13 @@ impl Inbox {
 
     /// Swallows the first `n` octets.
     pub(super) fn drop(&mut self, n: usize) {
-        self.bytes.advance(n.min(self.bytes.len()));
+        let n = n.min(self.bytes.len());
+        wipe(self.bytes.get_mut(..n).unwrap_or_default());
+        self.bytes.advance(n);
     }
 
     pub(super) fn clear(&mut self) {
+        wipe(&mut self.bytes);
         give_back(std::mem::take(&mut self.bytes));
         self.storage = Storage::None;
     }
@@ -129,6 +135,7 @@ impl Inbox {
             _ if self.bytes.is_empty() => self.clear(),
             Storage::Borrowed if self.bytes.len() <= SMALL => {
                 let kept = BytesMut::from(self.as_slice());
+                wipe(&mut self.bytes);
                 give_back(std::mem::replace(&mut self.bytes, kept));
                 self.storage = Storage::Own;
             }
@@ -143,6 +150,12 @@ impl Inbox {
             Storage::None => self.bytes.capacity(),
             Storage::Own | Storage::Borrowed => self.bytes.capacity().max(1),
         }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        wipe(&mut self.bytes);
     }
 }
 

@@ -9,6 +9,7 @@
 mod clock;
 mod inbox;
 mod outbox;
+mod pace;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -16,14 +17,16 @@ mod turn;
 mod verdicts;
 
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
+use tokio::task::coop::unconstrained;
 
-use self::clock::{Clock, Moved, Timer};
+use self::clock::{Clock, Due, Moved, Timer};
 use self::inbox::{Input, Source};
 use self::outbox::Outbox;
 use self::turn::Turn;
@@ -46,6 +49,7 @@ const BROKEN_CONTRACT: Reason = Reason::new(Outcome::BackendError, "internal err
 const CLIENT_STUCK: Reason = Reason::new(Outcome::Timeout, "client does not read");
 const BACKEND_STUCK: Reason = Reason::new(Outcome::Timeout, "backend does not read");
 const SHUTDOWN: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");
+const TOO_SLOW: Reason = Reason::new(Outcome::Timeout, "message comes in too slowly");
 /// It was the client's turn.
 pub const TIMEOUT_CLIENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long");
 const TIMEOUT_BACKEND: Reason = Reason::new(Outcome::Timeout, "backend silent for too long");
@@ -62,6 +66,8 @@ pub struct Start<C, B> {
     pub backend_input: BytesMut,
     /// Who judges.
     pub dialogue: Box<dyn Dialogue>,
+    /// The least that must come in of a message, on average, in octets a second; none: any pace will do.
+    pub least_rate: Option<NonZeroU32>,
 }
 
 /// How a relay ended.
@@ -81,11 +87,14 @@ pub struct End<C> {
 }
 
 /// Relays until both sides are done, a deadline passes, or `stop` turns true and the dialogue has said goodbye.
+///
+/// `hear` gets the events for the session's record, and says how long the client is to wait for what the event's cause has
+/// on its way to it.
 pub fn run<C, B>(
     start: Start<C, B>,
     allowed: impl Fn(Wait) -> Duration + Sync,
     mut stop: Stop,
-    mut hear: impl FnMut(Event) + Send,
+    mut hear: impl FnMut(Event) -> Duration + Send,
 ) -> impl Future<Output = End<C>>
 where
     C: Fill + AsyncWrite + Unpin,
@@ -95,7 +104,7 @@ where
     let mut relay = Relay::new(start, &allowed);
     async move {
         let mut timer = Timer::default();
-        let mut stopped = pin!(stop.told());
+        let mut stopped = pin!(unconstrained(stop.told())); // as for the timer
         let reason = poll_fn(|cx| {
             let mut turn = Turn::new(&allowed, &mut hear);
             loop {
@@ -168,7 +177,7 @@ where
     B: Fill + AsyncWrite + Unpin,
 {
     fn new(start: Start<C, B>, allowed: &dyn Fn(Wait) -> Duration) -> Self {
-        let clock = Clock::new(start.dialogue.waiting_for(), allowed);
+        let clock = Clock::new(start.dialogue.waiting_for(), start.least_rate, allowed);
         let mut from_backend = Source::new(start.backend_input);
         if start.backend.is_none() {
             from_backend.input = Input::Ended { clean: true };
@@ -196,8 +205,11 @@ where
 
     /// Judges, writes and reads until nothing moves or it is the others' turn. Gives the reason once the session is over.
     fn poll(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> Option<Reason> {
-        loop {
+        while !self.clock.is_paused() {
             let mut moved = self.judge_all(cx, turn);
+            if self.clock.is_paused() {
+                break;
+            }
             moved.written = self.write(cx, turn);
             if self.phase == Phase::Closing {
                 if self.client_lost || self.to_client.is_done() {
@@ -253,7 +265,8 @@ where
     fn restart_clock(&mut self, moved: Moved, turn: &mut Turn<'_>) {
         match (self.phase, &self.dialogue) {
             (Phase::Judging, Some(dialogue)) if !self.stopping => {
-                self.clock.judging(dialogue.waiting_for(), moved, turn);
+                let jammed = self.to_backend.len() >= HIGH_WATER;
+                self.clock.judging(dialogue.waiting_for(), moved, jammed, turn);
             }
             (Phase::Judging, _) => {}
             (Phase::Spliced, _) => {
@@ -266,23 +279,40 @@ where
     }
 
     fn expire(&mut self, turn: &mut Turn<'_>) {
+        if self.clock.resume() {
+            return;
+        }
         match self.phase {
             Phase::Closing => self.client_lost = true, // it does not read; nothing more can be said
             Phase::Spliced if !self.to_client.is_done() => self.lose_client(CLIENT_STUCK, turn),
             Phase::Spliced if !self.to_backend.is_done() => self.close(BACKEND_STUCK, turn),
             Phase::Spliced => self.close(CLOSED, turn),
             Phase::Judging if self.stopping => self.close(SHUTDOWN, turn),
-            Phase::Judging => {
-                let wait = self.clock.expired(turn);
-                let reason = match wait {
-                    Wait::Command | Wait::Login | Wait::Body => TIMEOUT_CLIENT,
-                    Wait::Greeting | Wait::Reply | Wait::Delivery => TIMEOUT_BACKEND,
-                };
-                self.ending.get_or_insert(reason);
-                self.tell(Ended::Deadline(wait), turn);
-                self.close(reason, turn);
-            }
+            Phase::Judging => match self.clock.expired(self.bytes_in, turn) {
+                Due::GoOn => {}
+                Due::TooSlow => self.give_up(Ended::TooSlow, TOO_SLOW, turn),
+                // Whatever is waited for could not come: the backend is not read, either.
+                Due::Late(_) if self.to_client.len() >= HIGH_WATER => self.lose_client(CLIENT_STUCK, turn),
+                // More of the message could not be read, as long as the backend does not take what there is.
+                Due::Late(Wait::Body) if self.to_backend.len() >= HIGH_WATER => {
+                    self.give_up(Ended::Deadline(Wait::Delivery), BACKEND_STUCK, turn);
+                }
+                Due::Late(wait @ (Wait::Command | Wait::Login | Wait::Body)) => {
+                    self.give_up(Ended::Deadline(wait), TIMEOUT_CLIENT, turn);
+                }
+                Due::Late(wait @ (Wait::Greeting | Wait::Reply | Wait::Delivery)) => {
+                    self.give_up(Ended::Deadline(wait), TIMEOUT_BACKEND, turn);
+                }
+            },
         }
+    }
+
+    /// Tells the dialogue, and closes; `reason` is the session's unless there was one before.
+    fn give_up(&mut self, how: Ended, reason: Reason, turn: &mut Turn<'_>) {
+        let known = self.ending;
+        self.tell(how, turn);
+        self.ending = known.or(Some(reason));
+        self.close(reason, turn);
     }
 
     fn stop(&mut self, turn: &mut Turn<'_>) {

@@ -1,6 +1,7 @@
 //! What was judged and not written yet.
 //!
-//! A session that has nothing to write holds one pointer; the rest is borrowed from the worker and goes back.
+//! A session that has nothing to write holds one pointer; the rest is borrowed from the worker and goes back. What was
+//! copied is wiped when it is written: there may be a password in it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
 
-use crate::buffers::{LEAST_READ, give_back};
+use crate::buffers::{self, LEAST_READ, give_back, wipe};
 
 /// Pieces up to this size are copied: that costs less than to count who refers to them, and they leave as one.
 const COPIED: usize = 1024;
@@ -35,13 +36,20 @@ pub(super) struct Outbox(Option<Box<Queue>>);
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Uncopied, in the buffers that they were read into.
-    pieces: VecDeque<BytesMut>,
+    pieces: VecDeque<Piece>,
     /// Behind them, what came in small pieces.
     tail: BytesMut,
     octets: usize,
     /// The stream did not take all that it was offered.
     stalled: bool,
+}
+
+/// Octets in a buffer of their own.
+#[derive(Debug)]
+struct Piece {
+    octets: BytesMut,
+    /// They were copied here; others are where they were read to.
+    copied: bool,
 }
 
 impl Outbox {
@@ -56,7 +64,7 @@ impl Outbox {
         if !octets.is_empty() {
             let queue = self.queue();
             queue.octets += octets.len();
-            queue.tail.extend_from_slice(octets);
+            buffers::append(&mut queue.tail, octets);
         }
     }
 
@@ -68,15 +76,16 @@ impl Outbox {
         let queue = self.queue();
         queue.octets += piece.len();
         if !queue.tail.is_empty() {
-            queue.pieces.push_back(std::mem::take(&mut queue.tail));
+            queue.pieces.push_back(Piece { octets: std::mem::take(&mut queue.tail), copied: true });
         }
-        queue.pieces.push_back(piece);
+        queue.pieces.push_back(Piece { octets: piece, copied: false });
     }
 
     /// Adds all of `octets`, which is left empty and keeps its memory if it is little.
     pub(super) fn append(&mut self, octets: &mut BytesMut) {
         if self.copies(octets.len()) {
             self.push_copy(octets);
+            wipe(octets);
             octets.clear();
         } else {
             self.push(std::mem::take(octets));
@@ -141,12 +150,13 @@ impl Queue {
         let stream = Pin::new(stream);
         match (self.pieces.front(), self.pieces.len()) {
             (None, _) => return stream.poll_write(cx, &self.tail),
-            (Some(piece), 1) if self.tail.is_empty() => return stream.poll_write(cx, piece),
+            (Some(piece), 1) if self.tail.is_empty() => return stream.poll_write(cx, &piece.octets),
             _ => {}
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut used = 0;
-        let waiting = self.pieces.iter().chain(once(&self.tail)).filter(|piece| !piece.is_empty());
+        let pieces = self.pieces.iter().map(|piece| &piece.octets);
+        let waiting = pieces.chain(once(&self.tail)).filter(|octets| !octets.is_empty());
         for (slice, piece) in slices.iter_mut().zip(waiting) {
             *slice = IoSlice::new(piece);
             used += 1;
@@ -157,27 +167,30 @@ impl Queue {
     fn advance(&mut self, mut n: usize) {
         self.octets = self.octets.saturating_sub(n);
         while let Some(piece) = self.pieces.front_mut() {
-            if n < piece.len() {
+            if n < piece.octets.len() {
                 piece.advance(n);
                 return;
             }
-            n -= piece.len();
+            n -= piece.octets.len();
             if let Some(piece) = self.pieces.pop_front() {
-                give_back(piece);
+                piece.give_back();
             }
         }
         if n < self.tail.len() {
+            wipe(self.tail.get_mut(..n).unwrap_or_default());
             self.tail.advance(n);
             self.stalled = true;
         } else {
+            wipe(&mut self.tail);
             self.tail.clear();
         }
     }
 
     /// Nothing waits, and only a little memory is left.
     fn clear(&mut self) {
-        self.pieces.drain(..).for_each(give_back);
+        self.pieces.drain(..).for_each(Piece::give_back);
         self.pieces.shrink_to(SLICES);
+        wipe(&mut self.tail);
         // Where only some of it could be written, what it holds is more than it can show.
         if self.stalled || self.tail.capacity() > KEPT_TAIL {
             self.tail = BytesMut::new();
@@ -185,6 +198,30 @@ impl Queue {
         self.tail.clear();
         self.octets = 0;
         self.stalled = false;
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        wipe(&mut self.tail);
+        self.pieces.iter_mut().filter(|piece| piece.copied).for_each(|piece| wipe(&mut piece.octets));
+    }
+}
+
+impl Piece {
+    /// The first `n` octets are written.
+    fn advance(&mut self, n: usize) {
+        if self.copied {
+            wipe(self.octets.get_mut(..n).unwrap_or_default());
+        }
+        self.octets.advance(n);
+    }
+
+    fn give_back(mut self) {
+        if self.copied {
+            wipe(&mut self.octets);
+        }
+        give_back(self.octets);
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Turn<'a> {
     out: Option<Box<Out>>,
     now: Option<Instant>,
     allowed: &'a dyn Fn(Wait) -> Duration,
-    hear: &'a mut dyn FnMut(Event),
+    hear: &'a mut dyn FnMut(Event) -> Duration,
     /// How many octets were read.
     read: usize,
     quiet: Quiet,
@@ -40,7 +40,7 @@ struct Quiet {
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(allowed: &'a dyn Fn(Wait) -> Duration, hear: &'a mut dyn FnMut(Event)) -> Self {
+    pub(super) fn new(allowed: &'a dyn Fn(Wait) -> Duration, hear: &'a mut dyn FnMut(Event) -> Duration) -> Self {
         Self { out: None, now: None, allowed, hear, read: 0, quiet: Quiet::default() }
     }
 
@@ -62,12 +62,10 @@ impl<'a> Turn<'a> {
         self.allowed
     }
 
-    /// Hands out the events that are not `ours`, oldest first.
-    pub(super) fn hear(&mut self, ours: impl FnMut(Event) -> Option<Event>) {
-        let Some(out) = &mut self.out else { return };
-        if !out.events.is_empty() {
-            out.events.drain(..).filter_map(ours).for_each(&mut *self.hear);
-        }
+    /// Hands out the events that are not `ours`, oldest first; how long the client is to wait for what caused them.
+    pub(super) fn hear(&mut self, ours: impl FnMut(Event) -> Option<Event>) -> Duration {
+        let Some(out) = &mut self.out else { return Duration::ZERO };
+        out.events.drain(..).filter_map(ours).map(&mut *self.hear).max().unwrap_or_default()
     }
 
     pub(super) fn note_read(&mut self, octets: usize) {

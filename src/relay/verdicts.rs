@@ -5,7 +5,7 @@ use tokio::io::AsyncWrite;
 use super::turn::Turn;
 use super::{BACKEND_GONE, BACKEND_LOST, BROKEN_CONTRACT, CLIENT_TRUNCATED, CLOSED, HalfClose, Input, Phase, Relay};
 use crate::buffers::Fill;
-use crate::protocol::{Ended, Event, INPUT_LIMIT, Side, Verdict};
+use crate::protocol::{Ended, Event, INPUT_LIMIT, Side, Verdict, Wait};
 
 impl<C, B> Relay<C, B>
 where
@@ -54,13 +54,16 @@ where
         if !out.to_backend.is_empty() {
             self.to_backend.append(&mut out.to_backend);
         }
-        turn.hear(|event| match event {
+        let pause = turn.hear(|event| match event {
             Event::Ending(reason) => {
                 self.ending = Some(reason);
                 None
             }
             other => Some(other),
         });
+        if !pause.is_zero() && !self.stopping {
+            self.clock.pause(turn.now() + pause);
+        }
     }
 
     fn follow(&mut self, side: Side, verdict: Verdict, turn: &mut Turn<'_>) -> bool {
@@ -89,7 +92,11 @@ where
             // Another breach of the contract, which would keep this worker busy for ever.
             Verdict::Pass(0) | Verdict::Drop(0) => self.close(BROKEN_CONTRACT, turn),
             Verdict::Pass(n) => {
-                self.pass(side, n);
+                // Lines of a login may be long: a token, or what Kerberos has to say. A message's content is not secret
+                // in this sense, and wiping all of it would cost too much.
+                let waiting = self.dialogue.as_ref().map(|dialogue| dialogue.waiting_for());
+                let content = matches!(waiting, Some(Wait::Body | Wait::Delivery));
+                self.pass(side, n, side == Side::Client && !content);
             }
             Verdict::Drop(n) => self.source(side).inbox.drop(n),
             Verdict::CutBackend => self.cut_backend(),
@@ -132,10 +139,10 @@ where
     }
 
     /// Sends a side's first `n` octets on; how many there were.
-    fn pass(&mut self, side: Side, n: usize) -> usize {
+    fn pass(&mut self, side: Side, n: usize, secret: bool) -> usize {
         match side {
-            Side::Client => self.from_client.inbox.pass(n, &mut self.to_backend),
-            Side::Backend => self.from_backend.inbox.pass(n, &mut self.to_client),
+            Side::Client => self.from_client.inbox.pass(n, secret, &mut self.to_backend),
+            Side::Backend => self.from_backend.inbox.pass(n, secret, &mut self.to_client),
         }
     }
 
@@ -146,7 +153,7 @@ where
             self.lose_client(CLIENT_TRUNCATED, turn);
             return true;
         }
-        let passed = self.pass(side, usize::MAX);
+        let passed = self.pass(side, usize::MAX, false);
         let Input::Ended { clean } = end else { return passed > 0 };
         self.source(side).input = Input::Told;
         match side {

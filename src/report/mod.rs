@@ -217,7 +217,7 @@ impl Report {
             }
             Sighting::Plaintext { service } => {
                 self.plaintext += 1;
-                self.services.count(service.as_ref());
+                self.services.count(shown(&service).as_ref());
             }
             Sighting::Failed { client, reason } => self.failed(client, &reason),
             Sighting::FailedSoFar { process, client } => {
@@ -247,10 +247,13 @@ impl Report {
         time: Option<i64>,
     ) {
         self.secured += 1;
-        self.services.count(service);
+        let (version, cipher) = (version.map(shown), cipher.map(shown));
+        let (version, cipher) = (version.as_deref(), cipher.as_deref());
+        let group = group.map(shown);
+        self.services.count(shown(service).as_ref());
         self.versions.count(version.unwrap_or(NOT_LOGGED));
         self.ciphers.count(cipher.unwrap_or(NOT_LOGGED));
-        let group = group.map(cipher::iana_group);
+        let group = group.as_deref().map(cipher::iana_group);
         self.groups.count(group.as_deref().unwrap_or(NOT_LOGGED));
         *self.exchanges.entry(cipher.map_or(KeyExchange::Unknown, KeyExchange::of)).or_default() += 1;
         match (version, group.as_deref()) {
@@ -276,6 +279,7 @@ impl Report {
     }
 
     fn failed(&mut self, client: Option<IpAddr>, reason: &str) {
+        let reason = &*shown(reason);
         if self.failures.len() >= NAMES && !self.failures.contains_key(reason) {
             self.failures_of_other_reasons += 1;
             return;
@@ -289,6 +293,16 @@ impl Report {
             failure.clients.count(&client);
         }
     }
+}
+
+/// A name as it may stand on a terminal: `?` for controls and for whatever outside ASCII is no letter or digit, such as what turns
+/// text around. Logs of other programs hold what strangers said, and JSON holds it in an escaped form.
+fn shown(name: &str) -> Cow<'_, str> {
+    let plain = |c: char| if c.is_ascii() { c == ' ' || c.is_ascii_graphic() } else { c.is_alphanumeric() };
+    if name.chars().all(plain) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.chars().map(|c| if plain(c) { c } else { '?' }).collect())
 }
 
 /// Reads a line without its end, the part over [`LINE_LIMIT`] dropped. False at the end of the input.

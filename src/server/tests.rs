@@ -145,7 +145,7 @@ async fn a_listener_that_is_said_to_be_open_takes_connections() {
     let address = local_address(&other).unwrap();
     let bench = start("smtp", LogFormat::Text, "", "", |listener| listener.listen = vec![address]).await;
     let taken = Door::open(&other).unwrap();
-    bench.gate.listeners[0].shared.health.until(|state| *state == State::Open).await;
+    bench.gate.listeners[0].shared.backends.opened().await;
     let early = timeout(Duration::from_millis(100), bench.gate.all_open()).await;
     assert!(early.is_err(), "the backend is there, the socket is not open");
     drop((other, taken));
@@ -344,4 +344,29 @@ async fn a_panic_in_an_accept_loop_does_not_go_unnoticed() {
     clients.push(bench.connect().await);
     timeout(Duration::from_secs(30), bench.gate.broken()).await.unwrap();
     bench.end().await;
+}
+
+/// The same descriptors twice: by a parent, and by the gate that is given them.
+#[test]
+fn sockets_that_were_bound_before_are_known_again_and_none_is_bound_twice() {
+    let listener = |service: &str, listen: &str| {
+        format!(
+            "[[listener]]\nservice = \"{service}\"\nlisten = [{listen}]\nbackend = \"127.0.0.1:1\"\nclient_identity = \"proxy-v2\"\n"
+        )
+    };
+    let any = "\"127.0.0.1:0\"";
+    let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let fixed = format!("\"{}\"", local_address(&taken).unwrap());
+    let text = "hostname = \"a.example\"\n[[tls.certificate]]\nchain = \"c\"\nkey = \"k\"\n".to_owned()
+        + &listener("smtp", &fixed)
+        + &listener("imaps", &format!("{any}, {any}, {any}"));
+    let config = Config::parse(&text, Path::new("test.toml")).unwrap();
+    let spare = bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let addresses = |sockets: &[Socket]| sockets.iter().filter_map(local_address).collect::<Vec<_>>();
+
+    let bound = bind_all(&config, vec![spare.try_clone().unwrap(), taken.try_clone().unwrap()]).unwrap();
+    let first = addresses(&bound);
+    assert_eq!((first.len(), first[0], first[4]), (5, addresses(&[taken])[0], addresses(&[spare])[0]), "{first:?}");
+    assert!(!first[1..4].contains(&first[0]), "port 0 is no port of another listener's: {first:?}");
+    assert_eq!(addresses(&bind_all(&config, bound).unwrap()), first);
 }

@@ -4,27 +4,28 @@ mod notes;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{self, Poll, ready};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::notes::Notes;
 use crate::backend::dns::Resolver;
-use crate::backend::health::Health;
 use crate::backend::inbound::{Inbound, read_proxy_header};
-use crate::backend::{self, Caller, Connected};
-use crate::buffers::Fill;
+use crate::backend::pool::{Pool, Unserved};
+use crate::backend::{Caller, Connected};
+use crate::buffers::{self, Fill};
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
-use crate::permits::{AddressPermit, Addresses};
-use crate::protocol::{Context, Farewell, Learned, Rules, TlsMode, Wait};
+use crate::limits::{Admitted, Limits, Permit, Refused, TooMany};
+use crate::protocol::{Context, Farewell, Rules, TlsMode, Wait};
 use crate::relay;
 use crate::session_log::SessionLog;
 use crate::stop::Stop;
@@ -33,6 +34,9 @@ use crate::tls;
 
 const TOO_MANY: Reason = Reason::new(Outcome::Policy, "too many connections");
 const TOO_MANY_FROM_ADDRESS: Reason = Reason::new(Outcome::Policy, "too many connections from this address");
+const TOO_MANY_SESSIONS: Reason = Reason::new(Outcome::Policy, "too many new sessions from this address");
+const TOO_MANY_HANDSHAKES: Reason = Reason::new(Outcome::Policy, "too many failed handshakes from this address");
+const TOO_MANY_LOGINS: Reason = Reason::new(Outcome::Policy, "too many failed logins from this address");
 const BACKEND_SUSPENDED: Reason = Reason::new(Outcome::BackendError, "backend is being tested");
 const NO_PROXY_HEADER: Reason = Reason::new(Outcome::Timeout, "no PROXY header in time");
 const HEALTH_CHECK: Reason = Reason::new(Outcome::Ok, "health check");
@@ -48,8 +52,8 @@ const LINGER_OCTETS: usize = 256 * 1024;
 pub struct Shared {
     /// The listener's settings.
     pub listener: config::Listener,
-    /// The backend's address, for the log.
-    pub backend: Arc<str>,
+    /// The backends, which of them may be given sessions, and what they announce.
+    pub backends: Pool,
     /// Our own name.
     pub hostname: Arc<str>,
     /// How long anybody may be waited for.
@@ -58,14 +62,10 @@ pub struct Shared {
     pub rules: Arc<Rules>,
     /// TLS.
     pub tls: tls::Server,
-    /// What the backend last announced.
-    pub learned: ArcSwap<Learned>,
     /// For identities that carry names.
     pub resolver: Option<Resolver>,
-    /// Connections by client network.
-    pub addresses: Arc<Addresses>,
-    /// Whether the backend may be given sessions.
-    pub health: Health,
+    /// What client networks may do.
+    pub limits: Arc<Limits>,
     /// Where records go.
     pub log: SessionLog,
     /// Turns true when the time to finish is over.
@@ -118,7 +118,7 @@ struct Begun {
     start: relay::Start<Client, Backend>,
     /// Why there is no backend.
     failure: Option<Reason>,
-    permit: AddressPermit,
+    permit: Permit,
     /// How much of its time to log in the client has used up.
     waited: Duration,
 }
@@ -134,10 +134,13 @@ pub async fn turn_away(shared: Arc<Shared>, arrival: Arrival) {
     let mut notes = Notes::new(&shared, &arrival);
     let Arrival { mut stream, peer, local, .. } = arrival;
     let reason = match identify(&shared, &mut stream, peer, local).await {
-        Ok(who) => {
-            notes.identified(who.client, who.local);
-            say_goodbye(&shared, stream, TOO_MANY, &mut notes).await
-        }
+        Ok(who) => match shared.limits.admit(who.client.ip()) {
+            Ok(_admitted) => {
+                notes.identified(who.client, who.local);
+                say_goodbye(&shared, stream, TOO_MANY, Farewell::TooManyConnections, &mut notes).await
+            }
+            Err(refused) => refuse(&shared, stream, refused, &who, &mut notes).await,
+        },
         Err(reason) => reason,
     };
     notes.end(reason);
@@ -153,9 +156,13 @@ async fn unless_stopped<T>(shared: &Shared, what: impl Future<Output = T>) -> Re
     }
 }
 
-/// Closes a connection without a word, since too many are being told already. The log still has it.
+/// Closes a connection without a word, since too many are being told already. The log still has it, or counts it.
 pub fn drop_unheard(shared: &Arc<Shared>, arrival: &Arrival) {
-    Notes::new(shared, arrival).end(TOO_MANY);
+    let mut notes = Notes::new(shared, arrival);
+    if !shared.limits.tells(arrival.peer.ip()) {
+        notes.keep_quiet();
+    }
+    notes.end(TOO_MANY);
 }
 
 /// Everything up to the relay: who it is, TLS, and the backend.
@@ -164,11 +171,17 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
     let Arrival { mut stream, peer, local, session, .. } = arrival;
 
     // Who is it? A peer from a listed network speaks for its client.
-    let Who { client, local, health_check } = identify(shared, &mut stream, peer, local).await?;
-    notes.identified(client, local);
-    let Some(permit) = shared.addresses.admit(client.ip()) else {
-        return Err(say_goodbye(shared, stream, TOO_MANY_FROM_ADDRESS, notes).await);
+    let who = identify(shared, &mut stream, peer, local).await?;
+    let Admitted { permit, delay } = match shared.limits.admit(who.client.ip()) {
+        Ok(admitted) => admitted,
+        Err(refused) => return Err(refuse(shared, stream, refused, &who, notes).await),
     };
+    let Who { client, local, health_check } = who;
+    notes.identified(client, local);
+    if !delay.is_zero() {
+        notes.delayed(delay);
+        unless_stopped(shared, sleep(delay)).await?;
+    }
     let names = look_up(shared, client);
     let mut context = Context {
         hostname: shared.hostname.clone(),
@@ -177,20 +190,20 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         peer: Peer { client, local, names: ClientNames::default() },
         tls: None,
         rules: shared.rules.clone(),
-        learned: shared.learned.load_full(),
+        learned: shared.backends.offered(),
     };
 
     // Cleartext, where the service begins with it; then TLS, unless the client stays plain. Behind STARTTLS it is the client
     // who speaks first (RFC 3207 §4.2, RFC 9051 §6.2.1): one that only tries our TLS never reaches the backend.
-    let mut waited = Duration::ZERO;
+    // All of this is the client's time to log in; what the backend takes is not.
+    let began = Instant::now();
+    let login_due = began + shared.deadlines.login;
     let (client, client_input, opening) = match service.tls {
-        TlsMode::Implicit => (secure(shared, stream, &mut context, notes).await?, BytesMut::new(), None),
+        TlsMode::Implicit => (secure(shared, stream, &mut context, login_due, notes).await?, BytesMut::new(), None),
         TlsMode::Optional | TlsMode::Required => match talk(shared, stream, &context, notes).await {
             Talked::StartTls(stream) => {
-                let client = secure(shared, stream, &mut context, notes).await?;
-                let began = Instant::now();
-                let (client, input) = hear_first_words(shared, client).await?;
-                waited = began.elapsed();
+                let client = secure(shared, stream, &mut context, login_due, notes).await?;
+                let (client, input) = hear_first_words(shared, client, login_due).await?;
                 (client, input, None)
             }
             Talked::StayPlain(stream, input, opening) => (Client::Plain(stream), input, Some(opening)),
@@ -203,18 +216,21 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         },
     };
 
+    let waited = began.elapsed();
+
     // Tell the backend who it is; then they may talk.
     if let Some(names) = names {
         let found = unless_stopped(shared, names).await;
         context.peer.names = found.ok().and_then(Result::ok).unwrap_or_default();
         notes.named(&context.peer);
     }
-    let (backend, backend_input, failure) = match connect(shared, &context, health_check).await {
+    let (backend, backend_input, failure) = match connect(shared, &context, health_check, notes).await {
         Ok(Connected { stream, input }) => (Some(stream), input, None),
         Err(reason) => (None, BytesMut::new(), Some(reason)),
     };
     let dialogue = service.protocol.dialogue(&context, opening);
-    let start = relay::Start { client, client_input, backend, backend_input, dialogue };
+    let least_rate = shared.deadlines.body_rate;
+    let start = relay::Start { client, client_input, backend, backend_input, dialogue, least_rate };
     Ok(Begun { start, failure, permit, waited })
 }
 
@@ -232,7 +248,8 @@ async fn identify(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr, loc
     if !shared.listener.accept_proxy_from.iter().any(|network| network.contains(&peer.ip())) {
         return Ok(own);
     }
-    match unless_stopped(shared, timeout(shared.deadlines.proxy_header, read_proxy_header(stream))).await? {
+    let header = Box::pin(timeout(shared.deadlines.proxy_header, read_proxy_header(stream)));
+    match unless_stopped(shared, header).await? {
         Err(_) => Err(NO_PROXY_HEADER),
         Ok(Err(error)) => {
             tracing::info!(%peer, "refused: {error}");
@@ -266,15 +283,22 @@ async fn secure(
     shared: &Shared,
     stream: TcpStream,
     context: &mut Context,
+    login_due: Instant,
     notes: &mut Notes,
 ) -> Result<Client, Reason> {
-    let (client, facts) = handshake(shared, stream, notes).await?;
+    let deadline = shared.deadlines.handshake.min(login_due.saturating_duration_since(Instant::now()));
+    let (client, facts) = handshake(shared, stream, deadline, notes).await?;
     context.tls = Some(facts);
     Ok(client)
 }
 
-async fn handshake(shared: &Shared, stream: TcpStream, notes: &mut Notes) -> Result<(Client, Arc<TlsFacts>), Reason> {
-    let accept = shared.tls.accept(stream, shared.listener.service.alpn, shared.deadlines.handshake);
+async fn handshake(
+    shared: &Shared,
+    stream: TcpStream,
+    deadline: Duration,
+    notes: &mut Notes,
+) -> Result<(Client, Arc<TlsFacts>), Reason> {
+    let accept = shared.tls.accept(stream, shared.listener.service.alpn, deadline);
     match unless_stopped(shared, accept).await? {
         Ok((stream, facts)) => {
             let facts = Arc::new(facts);
@@ -288,12 +312,15 @@ async fn handshake(shared: &Shared, stream: TcpStream, notes: &mut Notes) -> Res
     }
 }
 
-async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Result<Connected, Reason> {
+/// A backend that knows who the client is; the record says which.
+async fn connect(
+    shared: &Shared,
+    context: &Context,
+    health_check: bool,
+    notes: &mut Notes,
+) -> Result<Connected, Reason> {
     if health_check {
         return Err(HEALTH_CHECK);
-    }
-    if !shared.health.is_open() {
-        return Err(BACKEND_SUSPENDED);
     }
     let caller = Caller {
         hostname: &shared.hostname,
@@ -301,16 +328,25 @@ async fn connect(shared: &Shared, context: &Context, health_check: bool) -> Resu
         peer: &context.peer,
         tls: context.tls.as_deref(),
     };
-    unless_stopped(shared, backend::connect(&shared.listener, &caller, &shared.deadlines)).await?.map_err(|error| {
-        shared.health.lost(&error);
-        error.reason()
-    })
+    // Boxed like all that clients need not come to: those that take their time do so before it.
+    let connect = Box::pin(shared.backends.connect(&shared.listener, &caller, &shared.deadlines));
+    match unless_stopped(shared, connect).await? {
+        Ok((place, connected)) => {
+            notes.passed_to(place);
+            Ok(connected)
+        }
+        Err(Unserved { tried: Some((place, error)) }) => {
+            notes.passed_to(place);
+            Err(error.reason())
+        }
+        Err(Unserved { tried: None }) => Err(BACKEND_SUSPENDED),
+    }
 }
 
 /// Waits until the client says something, and what it is.
-async fn hear_first_words(shared: &Shared, mut client: Client) -> Result<(Client, BytesMut), Reason> {
+async fn hear_first_words(shared: &Shared, mut client: Client, due: Instant) -> Result<(Client, BytesMut), Reason> {
     let mut input = BytesMut::new();
-    let heard = timeout(shared.deadlines.login, poll_fn(|cx| client.poll_fill(cx, &mut input)));
+    let heard = timeout_at(due, poll_fn(|cx| client.poll_fill(cx, &mut input)));
     let (farewell, reason) = match unless_stopped(shared, heard).await {
         Ok(Ok(Ok(1..))) => return Ok((client, input)),
         Ok(Ok(Ok(0))) => {
@@ -339,19 +375,51 @@ fn allowed(deadlines: &Deadlines, waited: Duration, wait: Wait) -> Duration {
     }
 }
 
+/// Turns away a client whose network has had its share; why.
+async fn refuse(shared: &Shared, mut stream: TcpStream, refused: Refused, who: &Who, notes: &mut Notes) -> Reason {
+    if !refused.told {
+        notes.keep_quiet();
+    }
+    notes.identified(who.client, who.local);
+    let (reason, farewell) = match refused.why {
+        TooMany::Connections => {
+            return say_goodbye(shared, stream, TOO_MANY_FROM_ADDRESS, Farewell::TooManyConnections, notes).await;
+        }
+        TooMany::Logins => {
+            return say_goodbye(shared, stream, TOO_MANY_LOGINS, Farewell::TooManyFailures, notes).await;
+        }
+        TooMany::Sessions => (TOO_MANY_SESSIONS, Farewell::TooManyConnections),
+        TooMany::Handshakes => (TOO_MANY_HANDSHAKES, Farewell::TooManyFailures),
+    };
+    // Handshakes are what these have had too many of, and there is no end to them: they get a word where that costs nothing,
+    // and are not waited for.
+    let service = shared.listener.service;
+    if service.tls != TlsMode::Implicit {
+        let line = service.protocol.farewell(&shared.hostname, farewell);
+        let _ = timeout(LINGER, stream.write_all(&line)).await; // a fresh socket takes a line at once
+    }
+    reason
+}
+
 /// One line for a client that is not served. Where TLS comes first, so does the handshake: a client cannot read it otherwise.
-async fn say_goodbye(shared: &Shared, stream: TcpStream, reason: Reason, notes: &mut Notes) -> Reason {
+async fn say_goodbye(
+    shared: &Shared,
+    stream: TcpStream,
+    reason: Reason,
+    farewell: Farewell,
+    notes: &mut Notes,
+) -> Reason {
     let service = shared.listener.service;
     let client = match service.tls {
         TlsMode::Optional | TlsMode::Required => Client::Plain(stream),
-        TlsMode::Implicit => match handshake(shared, stream, notes).await {
+        TlsMode::Implicit => match handshake(shared, stream, shared.deadlines.handshake, notes).await {
             Ok((client, _)) => client,
             Err(CUT_OFF) => return CUT_OFF,
             // That there was no room is the reason still; what the client offered is noted.
             Err(_) => return reason,
         },
     };
-    part(shared, client, Farewell::TooManyConnections).await;
+    part(shared, client, farewell).await;
     reason
 }
 
@@ -375,10 +443,9 @@ async fn finish(mut client: Client) {
 async fn close(mut client: Client) {
     let _ = timeout(LINGER, async {
         client.shutdown().await?;
-        let mut rest = [0; 512];
         let mut read = 0;
         while read < LINGER_OCTETS {
-            match client.read(&mut rest).await? {
+            match poll_fn(|cx| poll_discard(&mut client, cx)).await? {
                 0 => break,
                 n => read += n,
             }
@@ -386,4 +453,14 @@ async fn close(mut client: Client) {
         std::io::Result::Ok(())
     })
     .await; // whatever went wrong, the client is gone
+}
+
+/// Reads, and forgets what it was: how much.
+fn poll_discard(client: &mut Client, cx: &mut task::Context<'_>) -> Poll<std::io::Result<usize>> {
+    let mut space = [0; 512]; // on the stack: a session has no room for it
+    let mut read = ReadBuf::new(&mut space);
+    ready!(Pin::new(client).poll_read(cx, &mut read))?;
+    let octets = read.filled().len();
+    buffers::wipe(read.filled_mut()); // there may be a login in what nobody wants any more
+    Poll::Ready(Ok(octets))
 }

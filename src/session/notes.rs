@@ -2,25 +2,30 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Arrival, Shared};
+use crate::backend::pool::Place;
 use crate::cleartext::Heed;
 use crate::facts::{Outcome, Peer, Reason, TlsFacts};
 use crate::protocol::Event;
 use crate::session_log::{CommandCount, Record, Stage};
 use crate::tls::HandshakeError;
 
-const PANICKED: Reason = Reason::new(Outcome::BackendError, "internal error, please report");
+const PANICKED: Reason = Reason::new(Outcome::Internal, "internal error, please report");
 
 /// Gathers one session's record. Dropped without an end (a panic, a cancelled task), it still leaves one.
 pub(super) struct Notes {
     shared: Arc<Shared>,
     record: Box<Record>,
+    /// The backend that has the session.
+    backend: Place,
     began: Instant,
     ended: bool,
     /// A protocol has said why the session ends, which it knows better, and the record has it.
     told_why: bool,
+    /// Others like it are in the log, and this one is counted.
+    quiet: bool,
 }
 
 impl Notes {
@@ -43,27 +48,40 @@ impl Notes {
                 user: None,
                 method: None,
                 auth_failures: 0,
+                delayed: Duration::ZERO,
                 authenticated: false,
                 accepted: 0,
                 rejected: 0,
                 commands: Vec::new(),
                 bytes_in: 0,
                 bytes_out: 0,
-                backend: shared.backend.clone(),
+                backend: shared.backends.member(Place::default()).map(|first| first.name.clone()).unwrap_or_default(),
                 duration: Default::default(),
                 outcome: Outcome::Ok,
                 reason: "",
             }),
+            backend: Place::default(),
             shared: shared.clone(),
             began: Instant::now(),
             ended: false,
             told_why: false,
+            quiet: false,
         }
     }
 
     /// What the session shares with others.
     pub(super) fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
+    }
+
+    /// Leaves no record.
+    pub(super) fn keep_quiet(&mut self) {
+        self.quiet = true;
+    }
+
+    /// The client has to wait.
+    pub(super) fn delayed(&mut self, time: Duration) {
+        self.record.delayed += time;
     }
 
     pub(super) fn identified(&mut self, client: SocketAddr, local: SocketAddr) {
@@ -76,6 +94,14 @@ impl Notes {
         self.record.client_name = peer.names.verified.clone();
     }
 
+    /// Which backend got the session, or failed last to take it. Until then the record names the first.
+    pub(super) fn passed_to(&mut self, backend: Place) {
+        self.backend = backend;
+        if let Some(member) = self.shared.backends.member(backend) {
+            self.record.backend = member.name.clone();
+        }
+    }
+
     pub(super) fn secured(&mut self, facts: Arc<TlsFacts>) {
         self.record.tls = Some(facts);
         self.note(Stage::Secured);
@@ -83,6 +109,9 @@ impl Notes {
 
     pub(super) fn handshake_failed(&mut self, error: &HandshakeError) {
         tracing::debug!(session = %self.record.session, client = %self.record.client, "TLS handshake failed: {}", error.detail);
+        if !error.cost_nothing() {
+            self.shared.limits.handshake_failed(self.record.client.ip());
+        }
         self.record.handshake_failed = true;
         self.record.offered = error.offered.clone();
     }
@@ -99,7 +128,8 @@ impl Notes {
         self.record.bytes_out += bytes_out;
     }
 
-    pub(super) fn hear(&mut self, event: Event) {
+    /// Takes note of an event; how long the client is to wait for what caused it.
+    pub(super) fn hear(&mut self, event: Event) -> Duration {
         match event {
             Event::Helo(name) => self.record.helo = Some(name),
             Event::Command { name, ok } => self.count(name, ok),
@@ -109,19 +139,22 @@ impl Notes {
                     self.record.user = user;
                 }
                 self.record.authenticated |= ok;
+                let (limits, client) = (&self.shared.limits, self.record.client.ip());
                 if ok {
+                    limits.login_succeeded(client);
                     self.note(Stage::LoggedIn);
                 } else {
+                    let delay = limits.login_failed(client);
+                    self.delayed(delay);
                     self.record.auth_failures += 1;
                     self.note(Stage::LoginFailed);
+                    return delay;
                 }
             }
             Event::Message { accepted: true } => self.record.accepted += 1,
             Event::Message { accepted: false } => self.record.rejected += 1,
             Event::Learned(learned) => {
-                if **self.shared.learned.load() != learned {
-                    self.shared.learned.store(Arc::new(learned));
-                }
+                self.shared.backends.learn(self.backend, learned);
             }
             Event::Refused(reason) => {
                 tracing::info!(
@@ -139,6 +172,7 @@ impl Notes {
                 self.conclude(reason);
             }
         }
+        Duration::ZERO
     }
 
     fn count(&mut self, name: &'static str, ok: bool) {
@@ -153,6 +187,9 @@ impl Notes {
     }
 
     fn note(&mut self, stage: Stage) {
+        if self.quiet {
+            return;
+        }
         self.record.duration = self.began.elapsed();
         self.shared.log.note(stage, &self.record);
     }

@@ -130,6 +130,9 @@ impl<'a> List<'a> {
         if record.auth_failures > 0 {
             self.put("auth_failures", Value::Number(record.auth_failures.into()));
         }
+        if !record.delayed.is_zero() {
+            self.put("delayed_ms", milliseconds(record.delayed));
+        }
         match record.tls.as_deref().map(|tls| &tls.client_certificate) {
             None | Some(ClientCertificate::NotRequested) => {}
             Some(ClientCertificate::NotPresented) => self.text("client_certificate", "none"),

@@ -13,6 +13,7 @@ mod fields;
 mod journal;
 mod json;
 mod operations;
+mod panics;
 mod postfix;
 mod queue;
 mod render;
@@ -69,12 +70,29 @@ struct Inner {
     since: OnceLock<SystemTime>,
 }
 
-impl SessionLog {
-    /// Opens the log that the configuration names.
+/// The place that a log goes to, open, and nothing written yet: it is opened while the process may still open files, and
+/// the thread that writes is started when it may not any more.
+pub struct Output {
+    look: Look,
+    target: writer::Target,
+    file: Option<PathBuf>,
+}
+
+impl Output {
+    /// Opens what the configuration names.
     ///
     /// # Errors
     /// The file cannot be opened, or there is no journal; the message says which.
-    pub fn open(settings: &Log, hostname: &str) -> io::Result<Self> {
+    pub fn open(settings: &Log) -> io::Result<Self> {
+        let file = if let LogTarget::File(path) = &settings.to { Some(open_file(path)?) } else { None };
+        Self::with_file(settings, file)
+    }
+
+    /// The same with a file that somebody else has opened; it is of use only where the configuration names a file.
+    ///
+    /// # Errors
+    /// As for [`Output::open`].
+    pub fn with_file(settings: &Log, file: Option<File>) -> io::Result<Self> {
         let mut look = Look { format: settings.format, program: settings.program, journal: false, colour: false };
         let (target, file) = match &settings.to {
             LogTarget::Stderr => {
@@ -83,13 +101,32 @@ impl SessionLog {
                 (writer::Target::Stream(Box::new(io::stderr())), None)
             }
             LogTarget::File(path) => {
-                (writer::Target::File { file: open_file(path)?, path: path.clone() }, Some(path.clone()))
+                let file = file.ok_or_else(|| io::Error::other("the log file is not open"))?;
+                (writer::Target::File { file, path: path.clone() }, Some(path.clone()))
             }
             LogTarget::Journal => {
                 look.journal = true;
                 (writer::Target::Journal(journal::Journal::connect(Path::new(journal::SOCKET))?), None)
             }
         };
+        Ok(Self { look, target, file })
+    }
+}
+
+impl SessionLog {
+    /// Opens the log that the configuration names.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or there is no journal; the message says which.
+    pub fn open(settings: &Log, hostname: &str) -> io::Result<Self> {
+        Self::to_output(Output::open(settings)?, hostname)
+    }
+
+    /// A log that writes to what is open.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn to_output(Output { look, target, file }: Output, hostname: &str) -> io::Result<Self> {
         Self::start(Renderer::new(look, hostname), target, file)
     }
 
@@ -138,9 +175,14 @@ impl SessionLog {
     /// The file cannot be opened; the old one stays in use.
     pub fn reopen(&self) -> io::Result<()> {
         if let Some(path) = &self.inner.file {
-            self.inner.queue.replace_file(open_file(path)?);
+            self.replace_file(open_file(path)?);
         }
         Ok(())
+    }
+
+    /// Goes on in another file, as [`SessionLog::reopen`] does, in one that somebody else has opened.
+    pub fn replace_file(&self, file: File) {
+        self.inner.queue.replace_file(file);
     }
 
     /// Writes nothing from now on, until [`SessionLog::release`] or [`SessionLog::forget`] decides on what there was.
@@ -172,8 +214,12 @@ impl Drop for Inner {
     }
 }
 
-/// Mode 0640: addresses and user names are for the administrator's group at most.
-fn open_file(path: &Path) -> io::Result<File> {
+/// Opens a log file for appending, and makes it where there is none.
+///
+/// # Errors
+/// Names the file.
+// Mode 0640: addresses and user names are for the administrator's group at most.
+pub fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path).map_err(|error| {
         io::Error::new(
             error.kind(),
@@ -215,6 +261,8 @@ pub struct Record {
     pub method: Option<String>,
     /// Failed logins.
     pub auth_failures: u32,
+    /// How long the client was made to wait, since too much had failed from its network.
+    pub delayed: Duration,
     /// Whether a login succeeded.
     pub authenticated: bool,
     /// Messages that the backend took.

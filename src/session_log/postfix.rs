@@ -121,6 +121,7 @@ impl Lines {
             Outcome::BackendError => {
                 self.warning(&format!("{client}: backend {}: {}", printable(&record.backend), record.reason));
             }
+            Outcome::Internal => self.warning(&format!("{client}: {}", record.reason)),
             Outcome::Ok | Outcome::Shutdown => {}
         }
         self.smtpd(Level::Info, format!("disconnect from {client}{}", commands(record, failed)));
@@ -153,7 +154,7 @@ impl Lines {
                 Outcome::ClientError => "Connection closed",
                 Outcome::Timeout => "Inactivity",
                 Outcome::Shutdown => "Shutting down",
-                Outcome::Policy | Outcome::BackendError => record.reason,
+                Outcome::Policy | Outcome::BackendError | Outcome::Internal => record.reason,
             };
             let user = bare(record.user.as_deref().unwrap_or_default());
             let (session, received, sent) = (&record.session, record.bytes_in, record.bytes_out);
@@ -185,7 +186,7 @@ impl Lines {
             Outcome::ClientError if went_away(record) => "Connection closed",
             Outcome::Timeout => "Inactivity",
             Outcome::Shutdown => "Shutting down",
-            Outcome::ClientError | Outcome::Policy | Outcome::BackendError => record.reason,
+            Outcome::ClientError | Outcome::Policy | Outcome::BackendError | Outcome::Internal => record.reason,
         };
         let text = format!("imap-login: Disconnected: {why} {attempts}: {}", identity(record, "TLS"));
         self.dovecot(Level::Info, text);

@@ -64,6 +64,8 @@ enum Writer {
     Gathers,
     /// It waits for the first line.
     Sleeps,
+    /// It is gone, and nobody waits for it.
+    Ended,
 }
 
 impl State {
@@ -121,7 +123,7 @@ impl Queue {
     /// Wakes the writer if that is of use: to wake it is a system call, even when it is awake.
     fn call_writer(&self, mut state: MutexGuard<'_, State>) {
         let wake = match state.writer {
-            Writer::Busy => false,
+            Writer::Busy | Writer::Ended => false,
             Writer::Gathers => state.is_urgent(),
             Writer::Sleeps => state.is_due() || state.closed,
         };
@@ -145,7 +147,7 @@ impl Queue {
                 break;
             }
             if state.closed && state.is_empty() {
-                self.rest(&mut state, Writer::Sleeps);
+                self.rest(&mut state, Writer::Ended);
                 return None;
             }
             if patience.is_zero() {

@@ -36,6 +36,7 @@ fn record(service: &'static str) -> Record {
         user: None,
         method: None,
         auth_failures: 0,
+        delayed: Duration::ZERO,
         authenticated: false,
         accepted: 1,
         rejected: 0,

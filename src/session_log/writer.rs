@@ -11,6 +11,9 @@ use super::journal::Journal;
 use super::queue::{Batch, Item, Queue};
 use super::render::{Level, Renderer};
 
+/// The name of the thread that writes.
+pub(super) const THREAD: &str = "session-log";
+
 /// How much is collected for one write.
 const CHUNK: usize = 64 * 1024;
 
@@ -32,7 +35,7 @@ pub(super) enum Target {
 /// Starts the thread; it ends when the queue is closed and empty.
 pub(super) fn spawn(queue: Arc<Queue>, renderer: Arc<Renderer>, target: Target) -> io::Result<()> {
     let mut writer = Writer { renderer, target, lost: 0, torn: false, failing: false, chunk: Vec::new() };
-    std::thread::Builder::new().name("session-log".to_owned()).spawn(move || {
+    std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
         while let Some(batch) = queue.take() {
             writer.write(batch);
         }
@@ -90,7 +93,8 @@ impl Writer {
             return;
         }
         let mut chunk = std::mem::take(&mut self.chunk);
-        if self.torn {
+        let mends = self.torn;
+        if mends {
             chunk.insert(0, b'\n');
         }
         let (written, error) = match &mut self.target {
@@ -102,7 +106,8 @@ impl Writer {
         if let Some(last) = done.last() {
             self.torn = *last != b'\n';
         }
-        let lost = memchr::memchr_iter(b'\n', rest).count();
+        // The newline that ends a torn line is no line of its own.
+        let lost = memchr::memchr_iter(b'\n', rest).count().saturating_sub(usize::from(mends && done.is_empty()));
         self.settle(u64::try_from(lost).unwrap_or(u64::MAX), error);
         chunk.clear();
         self.chunk = chunk;

@@ -14,11 +14,11 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
-use zeroize::Zeroizing;
 
 use super::self_signed::Pem;
 use super::signing::{KeyKind, NotedKey};
 use crate::config::CertificateFiles;
+use crate::secret::Secret;
 
 /// A certificate chain with the private key that belongs to it.
 #[derive(Clone)]
@@ -31,17 +31,35 @@ pub struct Certificate {
     ordered: bool,
 }
 
+/// A chain and its key as they stand in their files, PEM both: for the process that may not read the files itself.
+#[derive(Debug)]
+pub struct PemPair {
+    /// The chain.
+    pub chain: Vec<u8>,
+    /// The private key.
+    pub key: Secret,
+}
+
 impl Certificate {
     /// Reads the chain and the key from their files.
     ///
     /// # Errors
     /// Names the file, what is wrong with it, and what to do.
     pub fn load(files: &CertificateFiles) -> Result<Self, CertificateError> {
+        Self::read(files).map(|(certificate, _)| certificate)
+    }
+
+    /// The same, and gives what stood in the files.
+    ///
+    /// # Errors
+    /// As for [`Certificate::load`].
+    pub fn read(files: &CertificateFiles) -> Result<(Self, PemPair), CertificateError> {
         let (chain, key) = (files.chain.display().to_string(), files.key.display().to_string());
-        let read = |path, place: &str| {
-            std::fs::read(path).map(Zeroizing::new).map_err(|error| Problem::Unreadable(error).at(place))
+        let pem = PemPair {
+            chain: std::fs::read(&files.chain).map_err(|error| Problem::Unreadable(error).at(&chain))?,
+            key: Secret::read(&files.key).map_err(|error| Problem::Unreadable(error).at(&key))?,
         };
-        Self::parse((&chain, &read(&files.chain, &chain)?), (&key, &read(&files.key, &key)?))
+        Ok((Self::parse((&chain, &pem.chain), (&key, pem.key.expose()))?, pem))
     }
 
     /// Takes the chain and the key as PEM.
@@ -113,6 +131,11 @@ impl Certificate {
     /// The kind of its key.
     pub fn key_kind(&self) -> KeyKind {
         self.kind
+    }
+
+    /// Whether it is the same chain, certificate for certificate. Then it has the same key, too.
+    pub fn is_same_chain(&self, other: &Self) -> bool {
+        self.certified.cert == other.certified.cert
     }
 
     /// How many certificates the chain has.

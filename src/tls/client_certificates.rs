@@ -4,6 +4,7 @@
 //! authority. Verification is done (again) when the handshake is over, by the same verifier: so a resumed session,
 //! whose certificate comes out of its ticket, is judged by today's date, too.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,7 +43,8 @@ pub struct AuthorityError {
 }
 
 impl ClientCertificates {
-    pub(super) fn new(settings: &config::ClientCertificates) -> Result<Self, AuthorityError> {
+    /// `read` is what the file of authorities holds, where somebody has read it already.
+    pub(super) fn new(settings: &config::ClientCertificates, read: Option<&[u8]>) -> Result<Self, AuthorityError> {
         let (ca, required) = match settings {
             config::ClientCertificates::None => {
                 return Ok(Self { handshake: Arc::new(NoClientAuth), authority: None, required: false });
@@ -50,7 +52,7 @@ impl ClientCertificates {
             config::ClientCertificates::Request { ca } => (ca, false),
             config::ClientCertificates::Require { ca } => (ca, true),
         };
-        let authority = authority(ca).map_err(|problem| AuthorityError { path: ca.clone(), problem })?;
+        let authority = authority(ca, read).map_err(|problem| AuthorityError { path: ca.clone(), problem })?;
         let handshake: Arc<dyn ClientCertVerifier> =
             if required { Arc::clone(&authority) } else { Arc::new(AnyOrNone(Arc::clone(&authority))) };
         Ok(Self { handshake, authority: Some(authority), required })
@@ -76,8 +78,11 @@ impl ClientCertificates {
     }
 }
 
-fn authority(ca: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let file = std::fs::read(ca).map_err(|error| format!("cannot be read: {error}"))?;
+fn authority(ca: &Path, read: Option<&[u8]>) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let file = match read {
+        Some(read) => Cow::Borrowed(read),
+        None => std::fs::read(ca).map_err(|error| format!("cannot be read: {error}"))?.into(),
+    };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&file) {
         let certificate = certificate.map_err(|error| format!("is not valid PEM: {error}"))?;

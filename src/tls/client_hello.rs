@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use tls_parser::{SNIType, TlsExtension, parse_tls_client_hello_extension, parse_tls_handshake_client_hello};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 
 use super::alert::Alert;
 use super::refusal::{Unfit, reasons};
@@ -188,8 +188,7 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
         let Some(room @ 1..) = WIRE_LIMIT.checked_sub(wire.len()) else {
             return Err(Unfit::new(reasons::TOO_LARGE, Alert::DecodeError));
         };
-        wire.reserve(2048);
-        match stream.take(room as u64).read_buf(wire).await {
+        match super::receive(stream, wire, room).await {
             Ok(0) => return Err(Unfit::ended(wire, None)),
             Ok(_) => began.get_or_insert_with(Instant::now),
             Err(error) => return Err(Unfit::ended(wire, Some(error))),

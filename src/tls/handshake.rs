@@ -7,14 +7,11 @@ use bytes::{Buf, BytesMut};
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{AlertDescription, Error, ServerConfig};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::records::{EXPANSION_TLS12, FRAGMENT_LIMIT, HEADER, declared_end};
 use super::signing;
 use crate::facts::ServerSignature;
-
-/// What a handshake reads at once: a client's second flight is smaller unless it shows a certificate.
-const READ_SIZE: usize = 2048;
 
 /// What may wait for the rest of a handshake message, in octets on the wire: the longest that `rustls` takes, 64 KiB,
 /// and as much again for how it is cut into records. A client could cut it into single octets, each a record.
@@ -71,8 +68,8 @@ where
             }
             Ok(Step::Wait) => {
                 stream.write_all_buf(&mut shaking.unsent).await?;
-                shaking.wire.reserve(READ_SIZE);
-                if stream.read_buf(&mut shaking.wire).await? == 0 {
+                let room = WIRE_LIMIT - shaking.wire.len();
+                if super::receive(stream, &mut shaking.wire, room).await? == 0 {
                     return Err(Failure::Gone(io::ErrorKind::UnexpectedEof.into()));
                 }
             }

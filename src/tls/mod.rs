@@ -25,19 +25,24 @@ mod signing;
 mod stream;
 mod tickets;
 
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rustls::pki_types::UnixTime;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::config;
 use crate::facts::TlsFacts;
 use crate::protocol::SERVICES;
 use alert::Alert;
-pub use certificates::{Certificate, CertificateError};
+pub use certificates::{Certificate, CertificateError, PemPair};
 pub use client_certificates::AuthorityError;
 use client_certificates::ClientCertificates;
 use client_hello::ClientHello;
@@ -47,10 +52,13 @@ use policy::{Common, Profile};
 use records::Records;
 pub use refusal::HandshakeError;
 use refusal::reasons;
-use resolver::Resolver;
+use resolver::{Current, Resolver};
 pub use signing::KeyKind;
 pub use stream::Stream;
 use tickets::Tickets;
+
+/// What a handshake reads at once: a client's flights are smaller unless they show a certificate.
+const READ_SIZE: usize = 2048;
 
 /// How long a refused client has to take its alert before the connection is torn down.
 const PARTING: Duration = Duration::from_secs(1);
@@ -62,6 +70,7 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     /// By ALPN name.
     profiles: Vec<(&'static str, Profile)>,
+    certificates: Arc<Current>,
     client_certificates: ClientCertificates,
     tickets: Arc<Tickets>,
 }
@@ -90,11 +99,25 @@ impl Server {
     /// # Errors
     /// Says which setting or file is at fault.
     pub fn new(settings: &config::Tls, certificates: Vec<Certificate>) -> Result<Self, SetupError> {
-        let client_certificates = ClientCertificates::new(&settings.client_certificates)?;
+        Self::with_authorities(settings, certificates, None)
+    }
+
+    /// The same, with what the file of the clients' authorities holds (PEM): for a process that may not read it.
+    ///
+    /// # Errors
+    /// As for [`Server::new`].
+    pub fn with_authorities(
+        settings: &config::Tls,
+        certificates: Vec<Certificate>,
+        authorities: Option<&[u8]>,
+    ) -> Result<Self, SetupError> {
+        let client_certificates = ClientCertificates::new(&settings.client_certificates, authorities)?;
         let tickets = Arc::new(Tickets::new(settings.ticket_rotation).map_err(|_| SetupError::NoRandomness)?);
+        let certificates = Resolver::new(certificates).ok_or(SetupError::NoCertificate)?;
+        let certificates = Arc::new(Current::new(certificates));
         let common = Common {
             policy: settings.policy,
-            certificates: Arc::new(Resolver::new(certificates).ok_or(SetupError::NoCertificate)?),
+            certificates: Arc::clone(&certificates),
             client_certificates: Arc::clone(&client_certificates.handshake),
             tickets: Arc::clone(&tickets),
         };
@@ -104,7 +127,17 @@ impl Server {
                 profiles.push((service.alpn, Profile::new(&common, service.alpn)?));
             }
         }
-        Ok(Self(Arc::new(Inner { profiles, client_certificates, tickets })))
+        Ok(Self(Arc::new(Inner { profiles, certificates, client_certificates, tickets })))
+    }
+
+    /// Takes other certificates for all handshakes from now on, in the order of the config. Sessions that are up stay as
+    /// they are; tickets and the authorities of the clients' certificates stay, too.
+    ///
+    /// # Errors
+    /// There is none; then those from before stay.
+    pub fn renew(&self, certificates: Vec<Certificate>) -> Result<(), SetupError> {
+        self.0.certificates.replace(Resolver::new(certificates).ok_or(SetupError::NoCertificate)?);
+        Ok(())
     }
 
     /// Rolls the ticket keys. The caller's timer does so every `ticket_rotation`, whether or not anybody connects.
@@ -173,7 +206,7 @@ impl Inner {
     {
         let mut wire = BytesMut::new();
         let hello = match client_hello::read(&mut stream, &mut wire, &mut progress.began).await {
-            Ok(hello) => &*progress.hello.insert(hello),
+            Ok(hello) => hello,
             Err(unfit) => {
                 if let Some(alert) = unfit.alert {
                     send(&mut stream, alert, 0x0301).await;
@@ -181,7 +214,26 @@ impl Inner {
                 return Err(HandshakeError::new(unfit.reason, None, &unfit.detail));
             }
         };
-        let refuse = |reason, detail: &str| HandshakeError::new(reason, Some(hello), detail);
+        progress.hello = Some(hello);
+        // Only a client that has said what it wants is worth the state of all that follows.
+        Box::pin(self.answer(stream, alpn, progress, wire)).await
+    }
+
+    /// Everything from the whole ClientHello on, with which `wire` begins.
+    async fn answer<S>(
+        &self,
+        mut stream: S,
+        alpn: &str,
+        progress: &Progress,
+        wire: BytesMut,
+    ) -> Result<(Stream<S>, TlsFacts), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let refuse = |reason, detail: &str| HandshakeError::new(reason, progress.hello.as_ref(), detail);
+        let Some(hello) = &progress.hello else {
+            return Err(refuse(reasons::NO_HELLO_IN_TIME, "there is no ClientHello"));
+        };
 
         let Some((_, profile)) = self.profiles.iter().find(|(name, _)| *name == alpn) else {
             return Err(refuse(reasons::NO_PROFILE, "no service has this ALPN name"));
@@ -214,6 +266,19 @@ impl Inner {
         let records = Records::new(connection).map_err(|error| refuse(reasons::NO_RECORDS, &error.to_string()))?;
         Ok((Stream::new(stream, records, wire, unsent.freeze()), facts))
     }
+}
+
+/// Reads once, at most `room` octets, behind what is in `wire`. A client may take its time in a handshake, and meanwhile costs
+/// what it sent: the room for a read is on the stack, and only while there is something to read.
+async fn receive<S: AsyncRead + Unpin>(stream: &mut S, wire: &mut BytesMut, room: usize) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut space = [MaybeUninit::uninit(); READ_SIZE];
+        let mut read = ReadBuf::uninit(space.get_mut(..room.min(READ_SIZE)).unwrap_or_default());
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+        wire.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
 }
 
 /// Sends an alert of our own and parts.

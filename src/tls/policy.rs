@@ -16,7 +16,7 @@ use rustls::{CipherSuite, NamedGroup, ServerConfig, SupportedCipherSuite, Suppor
 
 use super::client_hello::ClientHello;
 use super::key_schedule;
-use super::resolver::Resolver;
+use super::resolver;
 use super::tickets::Tickets;
 use crate::config::Policy;
 use crate::facts::{Group, Suite, TlsVersion};
@@ -103,7 +103,7 @@ fn is_of(suite: &SupportedCipherSuite, version: TlsVersion) -> bool {
 /// What the settings of all services share.
 pub(super) struct Common {
     pub(super) policy: Policy,
-    pub(super) certificates: Arc<Resolver>,
+    pub(super) certificates: Arc<resolver::Current>,
     pub(super) client_certificates: Arc<dyn ClientCertVerifier>,
     pub(super) tickets: Arc<Tickets>,
 }
@@ -168,7 +168,7 @@ impl Common {
         let suites = SUITES.iter().map(|(suite, _)| **suite);
         let suites = suites.filter(|suite| suites_of.iter().any(|version| is_of(suite, *version))).collect();
         let provider = CryptoProvider { cipher_suites: suites, kx_groups: groups, ..aws_lc_rs::default_provider() };
-        let certificates: Arc<dyn ResolvesServerCert> = Resolver::speaking(&self.certificates, speaks);
+        let certificates: Arc<dyn ResolvesServerCert> = self.certificates.speaking(speaks);
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)?
             .with_client_cert_verifier(Arc::clone(&self.client_certificates))

@@ -25,6 +25,11 @@ pub struct HandshakeError {
 }
 
 impl HandshakeError {
+    /// Whether the client left before it said anything: a port scanner, a health check.
+    pub fn cost_nothing(&self) -> bool {
+        self.reason == reasons::SILENT
+    }
+
     pub(super) fn new(reason: Reason, hello: Option<&ClientHello>, detail: &str) -> Self {
         // Some of rustls' messages quote the peer.
         let detail = detail.chars().take(200).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();

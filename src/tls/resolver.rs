@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
@@ -43,11 +44,6 @@ impl Resolver {
         Some(Self { by_name, default, first: first.certified })
     }
 
-    /// What `rustls` asks, for sessions of one version.
-    pub(super) fn speaking(resolver: &Arc<Self>, version: TlsVersion) -> Arc<dyn ResolvesServerCert> {
-        Arc::new(ForVersion { resolver: Arc::clone(resolver), version })
-    }
-
     fn find(&self, client: &Client<'_>) -> Arc<CertifiedKey> {
         let named = client.host.and_then(|host| {
             self.by_name.get(host).or_else(|| wildcard(host).and_then(|wildcard| self.by_name.get(&wildcard)))
@@ -62,16 +58,36 @@ impl Resolver {
     }
 }
 
+/// The certificates of now: they are renewed while the gate runs. Handshakes that have theirs go on with it.
+#[derive(Debug)]
+pub(super) struct Current(ArcSwap<Resolver>);
+
+impl Current {
+    pub(super) fn new(resolver: Resolver) -> Self {
+        Self(ArcSwap::from_pointee(resolver))
+    }
+
+    /// From the next handshake on.
+    pub(super) fn replace(&self, resolver: Resolver) {
+        self.0.store(Arc::new(resolver));
+    }
+
+    /// What `rustls` asks, for sessions of one version.
+    pub(super) fn speaking(self: &Arc<Self>, version: TlsVersion) -> Arc<dyn ResolvesServerCert> {
+        Arc::new(ForVersion { certificates: Arc::clone(self), version })
+    }
+}
+
 #[derive(Debug)]
 struct ForVersion {
-    resolver: Arc<Resolver>,
+    certificates: Arc<Current>,
     version: TlsVersion,
 }
 
 impl ResolvesServerCert for ForVersion {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let host = hello.server_name().map(str::to_ascii_lowercase);
-        Some(self.resolver.find(&Client {
+        Some(self.certificates.0.load().find(&Client {
             host: host.as_deref(),
             version: self.version,
             signatures: hello.signature_schemes(),

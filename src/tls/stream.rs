@@ -19,6 +19,10 @@ const SEALED_AT_ONCE: usize = 64 * 1024;
 /// A record with no more than this is copied out of its buffer.
 const COPIED: usize = 1024;
 
+/// In pieces of this size waits what came of a record. Allocators round them up by nothing, but a whole record, of a little
+/// more than 16 KiB, by as much as a quarter.
+const PIECE: usize = 8 * 1024;
+
 /// How many pieces are taken, and how many records written, at once.
 const SLICES: usize = 16;
 
@@ -34,8 +38,10 @@ pub struct Stream<S>(Box<Inner<S>>);
 struct Inner<S> {
     stream: S,
     records: Records,
-    /// What came and was not opened yet: while nothing flows, the beginning of a record at most.
+    /// What came and was not opened yet.
     wire: BytesMut,
+    /// The same while nothing flows: the beginning of a record at most.
+    kept: Vec<Box<[u8]>>,
     /// The last read filled its buffer.
     bulk: bool,
     /// What was opened and had no room where it was read to.
@@ -73,6 +79,7 @@ impl<S> Stream<S> {
             stream,
             records,
             wire,
+            kept: Vec::new(),
             bulk: false,
             opened: BytesMut::new(),
             input: Input::Open,
@@ -140,6 +147,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
 
     /// Reads more of the wire, in larger units where a read has filled its buffer.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.kept.is_empty() {
+            self.wire = buffers::borrow();
+            self.kept.drain(..).for_each(|piece| self.wire.extend_from_slice(&piece));
+        }
         if self.bulk && self.wire.capacity() - self.wire.len() < LEAST_READ {
             let mut larger = buffers::borrow_large();
             larger.extend_from_slice(&self.wire);
@@ -153,8 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
     /// Nothing more comes for now: keep no more memory than the octets that wait for the rest of their record. They may
     /// be the end of a much larger buffer, which its capacity would not tell.
     fn rest(&mut self) {
-        let kept = BytesMut::from(&self.wire[..]);
-        buffers::give_back(std::mem::replace(&mut self.wire, kept));
+        self.kept = self.wire.chunks(PIECE).map(Box::from).collect();
+        buffers::give_back(std::mem::take(&mut self.wire));
     }
 
     /// A client that tried to renegotiate waits for an answer, and there may be no data for it for long.
@@ -178,6 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
 
     fn end(&mut self, how: Input) {
         self.input = how;
+        self.kept = Vec::new();
         buffers::give_back(std::mem::take(&mut self.wire)); // what follows does not count (RFC 8446 §6.1)
     }
 
@@ -271,15 +283,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
     }
 }
 
+impl<S> Drop for Inner<S> {
+    fn drop(&mut self) {
+        buffers::wipe(&mut self.opened);
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Fill for Stream<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let opened = ready!(self.0.poll_opened(cx))?;
+        let mut opened = ready!(self.0.poll_opened(cx))?;
         let length = opened.len();
         // A few octets are not worth the whole buffer that they would hold on to.
         if into.is_empty() && length > COPIED {
             buffers::give_back(std::mem::replace(into, opened));
         } else {
-            into.extend_from_slice(&opened);
+            buffers::append(into, &opened);
+            buffers::wipe(&mut opened);
         }
         Poll::Ready(Ok(length))
     }
@@ -293,8 +312,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Fill for Stream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut opened = ready!(self.0.poll_opened(cx))?;
-        let length = opened.len().min(buf.remaining());
-        buf.put_slice(&opened.split_to(length));
+        let mut taken = opened.split_to(opened.len().min(buf.remaining()));
+        buf.put_slice(&taken);
+        buffers::wipe(&mut taken);
         if !opened.is_empty() {
             self.0.opened = opened;
         }

@@ -293,6 +293,14 @@ fn setup_says_what_is_missing() {
     assert!(error.to_string().starts_with("tls.client_certificates: /nonexistent: cannot be read"), "{error}");
 }
 
+/// Ten thousand clients that send no whole ClientHello hold one of these each.
+#[test]
+fn a_handshake_before_its_hello_is_small() {
+    let server = server(Policy::Intermediate);
+    let size = size_of_val(&server.0.handshake(duplex(1).1, "smtp", &mut Progress::default()));
+    assert!(size <= 1024, "{size} octets");
+}
+
 #[test]
 fn a_handshake_costs_a_session_one_pointer() {
     let server = server(Policy::Intermediate);

@@ -1,16 +1,21 @@
-//! A client that breaks off in the middle of a message: what was not acknowledged is not delivered.
+//! A client that breaks off in the middle of a message, at every octet of it and of the TLS records that it comes in: what was
+//! not acknowledged is not delivered, and what was is there.
+//!
+//! One window cannot be closed by anybody: a message that came whole, whose verdict found no client any more. It may have been
+//! taken, and the client, which does not know, sends it again (RFC 5321 §4.5.4.1); it is then there twice, by the protocol.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::support::gate::gate;
 use crate::support::stack::{User, stack};
+use crate::support::wait::until;
 use crate::support::wire::{Offer, Wire};
 
-const CONTENT: &str = "Subject: cut off\r\n\r\none\r\n..two\r\nthree\r\n";
+const CONTENT: &str = "Subject: c\r\n\r\n..x\r\n";
 
 /// How a connection ends too early.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// close_notify, then FIN: as clean as an end can be, and still no end of data.
     Clean,
@@ -20,23 +25,37 @@ enum End {
     Reset,
 }
 
-/// An address that no other session has, by which Postfix's log tells it.
-fn address() -> Ipv4Addr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    Ipv4Addr::new(127, 0, 44, NEXT.fetch_add(1, Ordering::Relaxed))
+const ENDS: [End; 3] = [End::Clean, End::Truncated, End::Reset];
+
+/// Addresses that no other session has, by which the logs tell them: 127.0.`net`.1 and so on.
+struct Addresses {
+    net: u8,
+    next: AtomicU8,
 }
 
-fn end(mut wire: Wire, how: End) {
+impl Addresses {
+    fn of(net: u8) -> Self {
+        Self { net, next: AtomicU8::new(1) }
+    }
+
+    fn next(&self) -> Ipv4Addr {
+        let host = self.next.fetch_add(1, Ordering::Relaxed);
+        assert!(host < u8::MAX, "an address is left");
+        Ipv4Addr::new(127, 0, self.net, host)
+    }
+}
+
+/// Ends it; whether the client was told by then that its message was taken.
+fn end(mut wire: Wire, how: End) -> bool {
     match how {
         End::Clean => {
             wire.finish();
-            // A chunk has an answer of its own; the message has none.
-            let rest = wire.rest();
-            assert!(!rest.contains("queued as"), "{rest}");
+            return wire.rest().contains("queued as");
         }
         End::Truncated => drop(wire),
         End::Reset => wire.reset(),
     }
+    false
 }
 
 /// A session whose transaction has that recipient.
@@ -49,77 +68,130 @@ fn begin(user: &User, from: Ipv4Addr, secured: bool) -> Wire {
         wire.reply();
         assert_eq!(wire.say("EHLO client.example.org").code, 250);
     }
-    assert_eq!(wire.say("MAIL FROM:<sender@example.com>").code, 250);
-    assert_eq!(wire.say(&format!("RCPT TO:<{}>", user.address)).code, 250);
+    wire.send(format!("MAIL FROM:<sender@example.com>\r\nRCPT TO:<{}>\r\n", user.address));
+    assert_eq!([wire.reply().code, wire.reply().code], [250, 250]);
     wire
+}
+
+/// Waits until Postfix has done with all of the sessions, and the gate has logged them; the gate's closing lines.
+fn closing_lines(clients: &[Ipv4Addr]) -> Vec<String> {
+    let (gate, _shown) = gate();
+    let (stack, _stack_shown) = stack();
+    until("Postfix has done with all sessions", || {
+        let text = stack.postfix.log.text();
+        clients
+            .iter()
+            .all(|from| {
+                text.lines().any(|line| line.contains(&format!("[{from}]")) && line.contains("disconnect from"))
+            })
+            .then_some(())
+    });
+    clients.iter().map(|from| gate.log.wait_for(&["event=ended", &format!("client={from} ")])).collect()
+}
+
+/// Sends every beginning of a message, in which content begins at `content`, and ends in every way.
+fn every_beginning(command: &str, whole: &str, head: usize, addresses: &Addresses) {
+    let (stack, _shown) = stack();
+    let (broken, complete) = (stack.user(), stack.user());
+    let (mut clients, mut places, mut told, mut untold) = (Vec::new(), Vec::new(), 0, 0);
+    for stop in 0..=whole.len() {
+        for how in ENDS {
+            let from = addresses.next();
+            let user = if stop < whole.len() { &broken } else { &complete };
+            let mut wire = begin(user, from, true);
+            let (first, _) = whole.split_at(stop);
+            match first.strip_prefix("DATA\r\n") {
+                Some(content) => {
+                    assert_eq!(wire.say("DATA").code, 354);
+                    wire.send(content);
+                }
+                None => wire.send(first),
+            }
+            let acknowledged = end(wire, how);
+            assert!(!acknowledged || stop == whole.len(), "{how:?} after {stop} octets of {whole:?}");
+            told += usize::from(acknowledged);
+            untold += usize::from(stop == whole.len() && !acknowledged);
+            clients.push(from);
+            places.push((stop, how));
+        }
+    }
+    for ((stop, how), line) in places.into_iter().zip(closing_lines(&clients)) {
+        let what = format!("{how:?} after {stop} octets of {whole:?}: {line}");
+        assert!(line.contains("accepted=0") || stop == whole.len(), "{what}");
+        // Until the first octet of its content a message has not begun.
+        let in_message = stop > head && stop < whole.len();
+        assert!(line.contains("outcome=client_error") || !in_message, "{what}");
+    }
+    assert_eq!(told, 1, "a client that waits is told");
+    let arrived = until("the acknowledged mail", || Some(complete.count()).filter(|count| *count >= told));
+    assert!(arrived <= told + untold, "{arrived} mails");
+    assert_eq!(broken.count(), 0, "nothing half");
+    println!("{command}: {} sessions", clients.len());
 }
 
 #[test]
 fn a_message_that_breaks_off_anywhere_is_never_delivered() {
-    let (gate, _shown) = gate();
-    let (stack, _stack_shown) = stack();
-    let user = stack.user();
-    let whole = CONTENT.len();
-    // What is sent, and after which octet it breaks off.
     let data = format!("DATA\r\n{CONTENT}.\r\n");
-    let data_places = [0, 1, 18, whole, whole + 1, whole + 2].map(|octets| (data.clone(), "DATA\r\n".len() + octets));
-    let bdat = format!("BDAT {whole} LAST\r\n{CONTENT}");
-    let head = bdat.len() - whole;
-    let bdat_places = [0, 1, 18, whole - 1].map(|octets| (bdat.clone(), head + octets));
-    let head_of_first = format!("BDAT {whole}\r\n").len();
-    let chunks = format!("BDAT {whole}\r\n{CONTENT}BDAT 10 LAST\r\n0123456789");
-    let second = chunks.len() - 10;
-    let chunk_places = [head_of_first + whole, second - 1, second, second + 9].map(|place| (chunks.clone(), place));
-    for (content, place) in data_places.into_iter().chain(bdat_places).chain(chunk_places) {
-        for how in [End::Clean, End::Truncated, End::Reset] {
-            let (from, log, ours) = (address(), stack.postfix.log.tail(), gate.log.tail());
-            let mut wire = begin(&user, from, true);
-            let (first, _) = content.split_at(place);
-            if let Some(content) = first.strip_prefix("DATA\r\n") {
-                assert_eq!(wire.say("DATA").code, 354);
-                wire.send(content);
-            } else {
-                wire.send(first);
-            }
-            end(wire, how);
-            let what = format!("{how:?} after {place} octets of {content:.20?}");
-            log.wait_for(&["lost connection after", &format!("[{from}]")]);
-            let line = ours.wait_for(&["event=ended", &format!("client={from}")]);
-            assert!(line.contains("accepted=0"), "{what}: {line}");
-            // Until the first octet of its content, a message has not begun.
-            let changed_its_mind = place == head;
-            assert!(line.contains("outcome=client_error") || changed_its_mind, "{what}: {line}");
+    let (first, second) = CONTENT.split_at(9);
+    let chunks = format!("BDAT {}\r\n{first}BDAT {} LAST\r\n{second}", first.len(), second.len());
+    let (for_data, for_chunks) = (Addresses::of(44), Addresses::of(45));
+    std::thread::scope(|scope| {
+        scope.spawn(|| every_beginning("DATA", &data, "DATA\r\n".len(), &for_data));
+        scope.spawn(|| every_beginning("BDAT", &chunks, "BDAT 9\r\n".len(), &for_chunks));
+    });
+}
+
+#[test]
+fn in_cleartext_there_is_no_close_notify_that_could_be_missing() {
+    let (stack, _shown) = stack();
+    let (user, addresses) = (stack.user(), Addresses::of(46));
+    let mut clients = Vec::new();
+    for stop in [0, 1, CONTENT.len(), CONTENT.len() + 1, CONTENT.len() + 2] {
+        for how in [End::Clean, End::Reset] {
+            let from = addresses.next();
+            let mut wire = begin(&user, from, false);
+            assert_eq!(wire.say("DATA").code, 354);
+            wire.send(format!("{CONTENT}.\r\n").split_at(stop).0);
+            assert!(!end(wire, how));
+            clients.push(from);
         }
     }
-    // In cleartext there is no close_notify that could be missing.
-    for how in [End::Clean, End::Reset] {
-        let (from, log) = (address(), stack.postfix.log.tail());
-        let mut wire = begin(&user, from, false);
-        assert_eq!(wire.say("DATA").code, 354);
-        wire.send(format!("{CONTENT}.\r"));
-        end(wire, how);
-        log.wait_for(&["lost connection after DATA", &format!("[{from}]")]);
-    }
-    // And one that comes whole, so that there is something to count.
-    let mut wire = begin(&user, address(), true);
-    assert_eq!(wire.say("DATA").code, 354);
-    assert_eq!(wire.say(&format!("{CONTENT}.")).code, 250);
-    assert_eq!(user.mails(1).len(), 1);
+    assert!(closing_lines(&clients).iter().all(|line| line.contains("accepted=0")));
+    assert_eq!(user.count(), 0);
 }
 
 #[test]
 fn octets_that_were_not_authenticated_are_nothing() {
     // Somebody on the way cuts a TLS session behind what its reader would take for the end, were it not for the record that it
-    // stands in: the record's beginning alone must not count.
-    let (gate, _shown) = gate();
-    let (stack, _stack_shown) = stack();
-    let (user, from, log) = (stack.user(), address(), stack.postfix.log.tail());
-    let mut wire = begin(&user, from, true);
-    assert_eq!(wire.say("DATA").code, 354);
-    wire.send_part_of_a_record(format!("{CONTENT}.\r\n").as_bytes());
-    wire.reset();
-    log.wait_for(&["lost connection after DATA", &format!("[{from}]")]);
-    let line = gate.log.wait_for(&["event=ended", &format!("client={from}")]);
-    assert!(line.contains("accepted=0") && line.contains("outcome=client_error"), "{line}");
+    // stands in: no beginning of that record counts, in one record with the content or in one of its own.
+    let (stack, _shown) = stack();
+    let (user, addresses) = (stack.user(), Addresses::of(47));
+    let mut clients = Vec::new();
+    for (command, records) in [
+        ("DATA", vec![format!("{CONTENT}.\r\n")]),
+        ("DATA", vec![CONTENT.to_owned(), ".\r\n".to_owned()]),
+        ("BDAT", vec![format!("BDAT {} LAST\r\n{CONTENT}", CONTENT.len())]),
+    ] {
+        for octets in 0.. {
+            let from = addresses.next();
+            let mut wire = begin(&user, from, true);
+            if command == "DATA" {
+                assert_eq!(wire.say("DATA").code, 354);
+            }
+            let (last, before) = records.split_last().expect("a record");
+            before.iter().for_each(|record| wire.send(record));
+            let sealed = wire.seal(last.as_bytes());
+            if octets == sealed.len() {
+                break;
+            }
+            wire.send_beneath(sealed.split_at(octets).0);
+            end(wire, if octets % 2 == 0 { End::Reset } else { End::Truncated });
+            clients.push(from);
+        }
+    }
+    for (from, line) in clients.iter().zip(closing_lines(&clients)) {
+        assert!(line.contains("accepted=0") && line.contains("outcome=client_error"), "{from}: {line}");
+    }
     assert_eq!(user.count(), 0);
+    println!("records: {} sessions", clients.len());
 }

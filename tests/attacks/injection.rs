@@ -12,10 +12,10 @@ use crate::support::wire::client_hello;
 use crate::support::wire::{Offer, Wire};
 
 /// A mail's content, line by line.
-type Mail = Vec<String>;
+pub type Mail = Vec<String>;
 
 /// A backend that takes every mail and hands over its content, and the gates before it, one for each form of the log.
-fn gates() -> (Vec<(&'static str, Gate)>, mpsc::Receiver<Mail>, Fake) {
+pub fn gates() -> (Vec<(&'static str, Gate)>, mpsc::Receiver<Mail>, Fake) {
     let (tell, mails) = mpsc::channel();
     let tell = Mutex::new(tell);
     let takes = move |line: &str, wire: &mut Wire| {
@@ -43,7 +43,7 @@ fn gates() -> (Vec<(&'static str, Gate)>, mpsc::Receiver<Mail>, Fake) {
 }
 
 /// Every line of the log is one that the gate began, and holds nothing but printable ASCII.
-fn assert_log_is_clean(format: &str, gate: &Gate) {
+pub fn assert_log_is_clean(format: &str, gate: &Gate) {
     let text = gate.log.text();
     assert!(!text.is_empty());
     for line in text.lines() {
@@ -72,7 +72,7 @@ fn assert_log_is_clean(format: &str, gate: &Gate) {
 }
 
 /// The Received field is the first one, and nothing of it looks like another.
-fn assert_one_field(content: &[String], what: &str) {
+pub fn assert_one_field(content: &[String], what: &str) {
     assert!(content.first().is_some_and(|line| line.starts_with("Received: from ")), "{what}: {content:?}");
     let folded = content.iter().skip(1).take_while(|line| line.starts_with('\t')).count();
     assert_eq!(content.get(1 + folded).map(String::as_str), Some("Subject: mine"), "{what}: {content:?}");
@@ -80,8 +80,10 @@ fn assert_one_field(content: &[String], what: &str) {
     assert!(field.iter().all(|line| line.len() <= 998), "{what}: {content:?}");
     let printable = |octet: u8| octet == b'\t' || (b' '..=b'~').contains(&octet);
     assert!(field.iter().all(|line| line.bytes().all(printable)), "{what}: {content:?}");
-    // Comments end where they began.
+    // Comments end where they began; in an address there are none.
     let text = field.concat();
+    let address = text.split_once("for <").and_then(|(before, rest)| Some((before, rest.rsplit_once("> tls ")?.1)));
+    let text = address.map_or(text.clone(), |(before, behind)| [before, behind].concat());
     assert_eq!(text.matches('(').count(), text.matches(')').count(), "{what}: {text}");
 }
 
@@ -149,6 +151,12 @@ fn lines_with_controls_are_refused_and_reach_nobody() {
                     wire.reply();
                 }
                 wire.send(octets);
+                if !octets.starts_with(b"EHLO") {
+                    // That is not even text.
+                    assert_eq!(wire.reply().code, 554, "{octets:?}");
+                    wire.end();
+                    continue;
+                }
                 let refusals = 1 + octets.iter().filter(|octet| **octet == b'\n').count() - 1;
                 for _ in 0..refusals {
                     assert!((500..=502).contains(&wire.reply().code), "{octets:?}");

@@ -9,12 +9,12 @@ use crate::support::wait::PATIENCE;
 use crate::support::wire::client_hello;
 use crate::support::wire::{Offer, Wire};
 
-/// Everything within a second. The backend is in no hurry.
+/// Everything within a second, the login and all that goes before it within three. The backend is in no hurry.
 fn gate(backend: &Fake) -> Gate {
-    let short = ["proxy_header", "handshake", "login", "command", "body"].map(|name| format!("{name} = \"1s\"\n"));
+    let short = ["proxy_header", "handshake", "command", "body"].map(|name| format!("{name} = \"1s\"\n"));
     let vouched = "allow_relay_as_proxy = true\naccept_proxy_from = [\"127.0.0.4/32\"]";
     Setup::new()
-        .table(&format!("[deadlines]\n{}", short.concat()))
+        .table(&format!("[deadlines]\nlogin = \"3s\"\nbody_rate = 1000000\n{}", short.concat()))
         .listener_with("smtp", backend.port, "none", vouched)
         .listener_with("submission", backend.port, "none", vouched)
         .listener_with("submissions", backend.port, "none", vouched)
@@ -33,14 +33,24 @@ fn busy(wire: &mut Wire) -> u16 {
     }
 }
 
+/// A session that stays in cleartext, as it may on port 25.
+fn stay_plain(mut wire: Wire) -> Wire {
+    assert_eq!(wire.reply().code, 220);
+    assert_eq!(wire.say("EHLO client.example.org").code, 250);
+    wire
+}
+
 #[test]
 fn slow_clients_are_told_to_go_whatever_they_are_slow_at() {
     let backend = Fake::start(fake::smtp(|line, wire| {
-        let chunk = line.starts_with("BDAT");
-        if chunk {
-            wire.rest();
+        let content = line.starts_with("BDAT") || line == "DATA";
+        if line == "DATA" {
+            wire.send("354 End data with <CR><LF>.<CR><LF>\r\n");
         }
-        chunk.then_some(false)
+        if content {
+            wire.rest(); // none of it is ever complete
+        }
+        content.then_some(false)
     }));
     let gate = &gate(&backend);
     let config = &Offer::default().config();
@@ -107,9 +117,10 @@ fn slow_clients_are_told_to_go_whatever_they_are_slow_at() {
         });
         scope.spawn(|| {
             let mut wire = gate.secure("smtp", connect(7, "smtp"), config);
-            assert_eq!(busy(&mut wire), 421, "a login has one deadline");
+            assert_eq!(busy(&mut wire), 421, "a hundred commands, and no message");
             drop(wire);
-            ended(7, client);
+            let line = gate.log.wait_for(&["event=ended", &format!("client={} ", from(7))]);
+            assert!(line.contains("outcome=policy reason=\"too many commands without a message\""), "{line}");
         });
         scope.spawn(|| {
             let mut wire = gate.secure("submissions", connect(8, "submissions"), config);
@@ -134,6 +145,22 @@ fn slow_clients_are_told_to_go_whatever_they_are_slow_at() {
                 ended(last, client);
             }
         });
+        // In a message that never ends, an octet at a time, as fast as that goes; inside TLS and in cleartext.
+        for (last, service) in [(11, "submissions"), (12, "smtp")] {
+            scope.spawn(move || {
+                let mut wire = connect(last, service);
+                wire = if last == 12 { stay_plain(wire) } else { gate.secure(service, wire, config) };
+                assert_eq!(wire.say("MAIL FROM:<sender@example.net>").code, 250);
+                assert_eq!(wire.say("RCPT TO:<reader@example.net>").code, 250);
+                assert_eq!(wire.say("DATA").code, 354);
+                let began = Instant::now();
+                while wire.try_send(b"x").is_ok() {
+                    assert!(began.elapsed() < PATIENCE, "nobody tells it to go");
+                }
+                // "comes in too slowly", or "silent" where a busy machine let the attacker have no turn for half a second.
+                ended(last, "reason=");
+            });
+        }
         // A load balancer that does not say for whom it speaks.
         scope.spawn(|| {
             gate.connect_from(Ipv4Addr::new(127, 0, 0, 4), "smtp").end();

@@ -133,3 +133,24 @@ fn cve_2011_0411_wherever_the_injected_octets_are_cut() {
         }
     }
 }
+
+#[test]
+fn cve_2011_0411_commands_behind_starttls_are_refused() {
+    let (gate, _shown) = gate();
+    for (service, command, injected) in [
+        ("smtp", "STARTTLS", "MAIL FROM:<admin@example.net>"),
+        ("submission", "STARTTLS", "RSET"),
+        ("imap", "a STARTTLS", "b CAPABILITY"),
+    ] {
+        let log = gate.log.tail();
+        let mut wire = gate.connect(service);
+        wire.line().expect("a greeting");
+        if service != "imap" {
+            wire.say("EHLO client.example.org");
+        }
+        wire.send(format!("{command}\r\n{injected}\r\n"));
+        let rest = wire.rest();
+        assert!(!rest.contains("220 ") && !rest.contains("a OK"), "{service}: no TLS may follow: {rest}");
+        log.wait_for(&[&format!("client_port={} ", wire.port), "outcome=policy", "commands sent behind STARTTLS"]);
+    }
+}

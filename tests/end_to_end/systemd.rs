@@ -1,35 +1,128 @@
 //! The units as shipped, by systemd's own tools.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::fake::{Fake, smtp};
+use crate::support::gate::Setup;
 use crate::support::logs::Log;
 use crate::support::pki::{self, pki};
 use crate::support::repository;
 use crate::support::wait::{PATIENCE, free_port, is_listening, until};
 use crate::support::warden::{self, Server};
-use crate::support::wire::Wire;
+use crate::support::wire::{Offer, Wire};
+
+/// The units as shipped, but for the place of the binary, which the tests do not install.
+fn units() -> PathBuf {
+    let dir = warden::directory("units");
+    for unit in ["sealgate.service", "sealgate.socket"] {
+        let text = std::fs::read_to_string(repository().join("systemd").join(unit)).expect("a unit");
+        let text = text.replace("/usr/local/bin/sealgate", env!("CARGO_BIN_EXE_sealgate"));
+        std::fs::write(dir.join(unit), text).expect("a file");
+    }
+    dir
+}
+
+/// Puts the drop-in beside the unit.
+fn as_root(units: &Path) {
+    let dir = units.join("sealgate.service.d");
+    std::fs::create_dir(&dir).expect("a directory");
+    std::fs::copy(repository().join("systemd/as-root.conf"), dir.join("as-root.conf")).expect("a drop-in");
+}
 
 #[test]
 fn systemd_accepts_the_units_as_shipped() {
-    // The units name the place where the binary will be; systemd looks whether it is there.
-    let dir = warden::directory("units");
-    let binary = env!("CARGO_BIN_EXE_sealgate");
-    let mut units = Vec::new();
-    for unit in ["sealgate.service", "sealgate.socket"] {
-        let text = std::fs::read_to_string(repository().join("systemd").join(unit)).expect("a unit");
-        let text = text.replace("/usr/local/bin/sealgate", binary);
-        let path = dir.join(unit);
-        std::fs::write(&path, text).expect("a file");
-        units.push(path);
+    for with_drop_in in [false, true] {
+        let dir = units();
+        if with_drop_in {
+            as_root(&dir);
+        }
+        let output = Command::new("systemd-analyze")
+            .args(["verify", "--man=no"])
+            .args([dir.join("sealgate.service"), dir.join("sealgate.socket")])
+            .output()
+            .expect("systemd-analyze");
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Units of other packages may have flaws of their own.
+        let about_us: Vec<&str> = said.lines().filter(|line| line.contains("sealgate")).collect();
+        assert!(about_us.is_empty(), "{about_us:#?}");
     }
-    let output =
-        Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&units).output().expect("systemd-analyze");
-    let said = String::from_utf8_lossy(&output.stderr);
-    // Units of other packages may have flaws of their own.
-    let about_us: Vec<&str> = said.lines().filter(|line| line.contains("sealgate")).collect();
-    assert!(about_us.is_empty(), "{about_us:#?}");
+}
+
+/// What systemd says of the service, and whether its exposure is at most `tenths` of a point.
+fn exposure(units: &Path, tenths: u32) -> (bool, String) {
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", &format!("--threshold={tenths}")])
+        .arg(units.join("sealgate.service"))
+        .output()
+        .expect("systemd-analyze");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn the_service_is_exposed_to_little() {
+    let units = units();
+    let (low, said) = exposure(&units, 15);
+    assert!(low && said.contains("Overall exposure level"), "{said}");
+    as_root(&units);
+    let (low, said) = exposure(&units, 22);
+    assert!(low, "{said}");
+    assert!(!exposure(&units, 15).0, "the drop-in was seen: {said}");
+}
+
+/// The value of a unit's line that stands there once.
+fn setting(name: &str) -> String {
+    let text = std::fs::read_to_string(repository().join("systemd/sealgate.service")).expect("the unit");
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let value = values.next().unwrap_or_else(|| panic!("{name}= stands in the unit")).to_owned();
+    assert_eq!(values.next(), None, "{name}= stands there once");
+    value
+}
+
+/// What runs a command as a user without any right (util-linux).
+const NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+#[test]
+fn the_rights_that_the_unit_leaves_are_enough_for_a_port_below_1024() {
+    let backend = Fake::start(smtp(|_, _| None));
+    let rights = setting("AmbientCapabilities");
+    assert_eq!(rights, setting("CapabilityBoundingSet"));
+    assert_eq!(setting("NoNewPrivileges"), "yes");
+    let rights: String = rights.split(' ').map(|name| name.replace("CAP_", ",+").to_lowercase()).collect();
+    let rights = format!("-all{rights}");
+    // Nobody else is likely to want these.
+    let port = (601..=799).find(|port| !is_listening(*port)).expect("a free port below 1024");
+    let mut setup = Setup::new().listener_with("submission", backend.port, "none", "allow_relay_as_proxy = true");
+    setup.move_to("submission", port);
+    let [inherited, ambient, bounding] =
+        ["inh-caps", "ambient-caps", "bounding-set"].map(|set| format!("--{set}={rights}"));
+    let restricted = [&NOBODY[..], &[&inherited, &ambient, &bounding, "--no-new-privs"]].concat();
+    let mut gate = setup.wrapped(&restricted).start_unready();
+    gate.until_open();
+    let config = Offer::default().config();
+    assert_eq!(gate.secured("submission", &config).say("QUIT").code, 221);
+}
+
+#[test]
+fn a_running_gate_leaves_no_core_and_shows_its_memory_to_nobody() {
+    let backend = Fake::start(smtp(|_, _| None));
+    let mut gate = Setup::new()
+        .listener_with("submission", backend.port, "none", "allow_relay_as_proxy = true")
+        .wrapped(&NOBODY)
+        .start_unready();
+    gate.until_open();
+    let proc = |name: &str| PathBuf::from(format!("/proc/{}/{name}", gate.pid()));
+    let status = std::fs::read_to_string(proc("status")).expect("a status");
+    assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "it runs as nobody: {status}");
+    // proc(5): a process that is not dumpable has its files owned by root, out of its own user's reach.
+    assert_eq!(std::fs::metadata(proc("environ")).expect("a file").uid(), 0);
+    let peek = Command::new(NOBODY[0]).args(&NOBODY[1..]).arg("cat").arg(proc("environ")).output().expect("cat");
+    assert!(String::from_utf8_lossy(&peek.stderr).contains("Permission denied"), "{peek:?}");
+    let limits = std::fs::read_to_string(proc("limits")).expect("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a line");
+    assert_eq!(core.split_whitespace().skip(4).collect::<Vec<_>>(), ["0", "0", "bytes"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ mod xclient;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use sealgate::backend::{Caller, ConnectError, Connected, connect};
+use sealgate::backend::{Caller, ConnectError, Connected, Greeting, connect};
 use sealgate::config::{BackendAddr, ClientIdentity, Deadlines, Listener};
 use sealgate::facts::{ClientNames, Lookup, Peer, SessionId, TlsFacts};
 use sealgate::protocol::{BareNewline, Service};
@@ -33,7 +33,7 @@ fn listener(service: &str, backend: BackendAddr, identity: ClientIdentity) -> Li
     Listener {
         service,
         listen: vec!["0.0.0.0:25".parse().unwrap()],
-        backend,
+        backends: vec![backend],
         identity,
         relay_as_proxy: false,
         accept_proxy_from: Vec::new(),
@@ -51,6 +51,7 @@ fn deadlines(limit: Duration) -> Deadlines {
         login: limit,
         command: limit,
         body: limit,
+        body_rate: None,
         reply: limit,
         delivery: limit,
     }
@@ -73,5 +74,5 @@ async fn dial(
 ) -> Result<Connected, ConnectError> {
     let session = SessionId::new("3x7Kq9");
     let caller = Caller { hostname: "mail.example.com", session: &session, peer, tls };
-    connect(listener, &caller, &deadlines(limit)).await
+    connect(listener, &listener.backends[0], &caller, &deadlines(limit), Greeting::LeftToDialogue).await
 }

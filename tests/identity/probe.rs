@@ -39,7 +39,7 @@ async fn look(service: &str, server: &Server, identity: ClientIdentity) -> Probe
     let listener = listener(service, server.address.clone(), identity);
     let mut deadlines = deadlines(PATIENCE);
     (deadlines.connect, deadlines.greeting) = (Duration::from_millis(500), Duration::from_millis(500));
-    probe(&listener, "mail.example.com", &deadlines).await
+    probe(&listener, &listener.backends[0], "mail.example.com", &deadlines).await
 }
 
 fn taken(probe: &Probe) -> Vec<ClientIdentity> {

@@ -28,7 +28,7 @@ async fn server(proxy: bool, answer: impl Fn(&str) -> Option<String> + Send + Sy
 
 async fn test(server: &Server, identity: ClientIdentity) -> SelfTest {
     let listener = listener("smtp", server.address.clone(), identity);
-    relay_self_test(&listener, "mail.example.com", &deadlines(PATIENCE)).await
+    relay_self_test(&listener, &listener.backends[0], "mail.example.com", &deadlines(PATIENCE)).await
 }
 
 #[tokio::test]
@@ -204,7 +204,13 @@ async fn what_cannot_be_asked_keeps_the_listener_closed() {
     let address = BackendAddr::Tcp(silent.local_addr().unwrap());
     for identity in [ClientIdentity::Xclient, ClientIdentity::ProxyV2] {
         let listener = listener("submission", address.clone(), identity);
-        let verdict = relay_self_test(&listener, "mail.example.com", &deadlines(Duration::from_millis(50))).await;
+        let verdict = relay_self_test(
+            &listener,
+            &listener.backends[0],
+            "mail.example.com",
+            &deadlines(Duration::from_millis(50)),
+        )
+        .await;
         assert!(matches!(verdict, SelfTest::Unreachable(_)), "{verdict}");
         assert!(!verdict.may_open() && verdict.must_repeat());
         assert!(verdict.to_string().contains("no greeting within 50ms"), "{verdict}");
@@ -218,7 +224,7 @@ async fn nothing_is_tested_where_there_is_nothing_to_test() {
     let mut vouched_for = listener("smtp", nobody, ClientIdentity::None);
     vouched_for.relay_as_proxy = true;
     for listener in [imap, vouched_for] {
-        let verdict = relay_self_test(&listener, "mail.example.com", &deadlines(PATIENCE)).await;
+        let verdict = relay_self_test(&listener, &listener.backends[0], "mail.example.com", &deadlines(PATIENCE)).await;
         assert!(matches!(verdict, SelfTest::Skipped) && verdict.may_open() && !verdict.must_repeat());
     }
 }

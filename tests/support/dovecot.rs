@@ -24,12 +24,17 @@ pub struct Dovecot {
     pub gated: u16,
     /// Where Postfix asks for AUTH.
     pub sasl_socket: PathBuf,
-    _server: Server,
+    server: Server,
 }
 
 impl Dovecot {
     /// Starts one over the Maildirs under `mail`, with the service that the `file` in `config/backends/` describes.
     pub fn start(file: &str, users: &[String], password: &str, mail: &Path) -> Self {
+        Self::start_with("", file, users, password, mail)
+    }
+
+    /// The same, with more settings.
+    pub fn start_with(more: &str, file: &str, users: &[String], password: &str, mail: &Path) -> Self {
         let dir = warden::directory("dovecot");
         let (hardened, gated) = (free_port(), free_port());
         let mut passwords = String::new();
@@ -39,7 +44,7 @@ impl Dovecot {
         std::fs::write(dir.join("users"), passwords).expect("a file");
         std::fs::write(dir.join("gated.conf"), shipped(file, &[(10143, gated)])).expect("a file");
         let config = dir.join("dovecot.conf");
-        std::fs::write(&config, dovecot_conf(&dir, mail, hardened)).expect("a file");
+        std::fs::write(&config, dovecot_conf(&dir, mail, hardened, more)).expect("a file");
 
         let mut server = Server::start(
             "dovecot",
@@ -58,11 +63,16 @@ impl Dovecot {
             }
             (is_listening(gated) && is_listening(hardened) && sasl_socket.exists()).then_some(())
         });
-        Self { log, hardened, gated, sasl_socket, _server: server }
+        Self { log, hardened, gated, sasl_socket, server }
+    }
+
+    /// The master's process id.
+    pub fn master(&self) -> u32 {
+        self.server.pid().expect("Dovecot runs")
     }
 }
 
-fn dovecot_conf(dir: &Path, mail: &Path, hardened: u16) -> String {
+fn dovecot_conf(dir: &Path, mail: &Path, hardened: u16, more: &str) -> String {
     let (dir, mail, pki) = (dir.display(), mail.display(), pki::pki());
     let (chain, key) = (pki.rsa.chain.display(), pki.rsa.key.display());
     format!(
@@ -113,6 +123,7 @@ service auth {{
     mode = 0666
   }}
 }}
+{more}
 !include {dir}/gated.conf
 "
     )

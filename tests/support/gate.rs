@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use super::clients::{Target, Tls};
 use super::logs::{Log, Shown};
 use super::pki::{self, pki};
+use super::process::Process;
 use super::stack::stack;
 use super::wait::{free_port, has_ipv6, is_listening, until};
 use super::warden::{self, Server};
@@ -25,6 +26,7 @@ pub struct Setup {
     tables: String,
     listeners: String,
     ports: Vec<(&'static str, u16)>,
+    wrapper: Vec<String>,
 }
 
 /// A running Sealgate.
@@ -32,6 +34,8 @@ pub struct Gate {
     /// Its log, from standard error.
     pub log: Log,
     ports: Vec<(&'static str, u16)>,
+    dir: PathBuf,
+    wrapper: Vec<String>,
     server: Server,
     _shown: Shown,
 }
@@ -39,8 +43,13 @@ pub struct Gate {
 impl Setup {
     /// Two certificates and no listener.
     pub fn new() -> Self {
+        Self::certified([&pki().rsa, &pki().ecdsa])
+    }
+
+    /// These certificates and no listener.
+    pub fn certified<'a>(certificates: impl IntoIterator<Item = &'a pki::Files>) -> Self {
         let mut tables = String::new();
-        for files in [&pki().rsa, &pki().ecdsa] {
+        for files in certificates {
             let (chain, key) = (files.chain.display(), files.key.display());
             writeln!(tables, "[[tls.certificate]]\nchain = \"{chain}\"\nkey = \"{key}\"").expect("a string");
         }
@@ -49,7 +58,15 @@ impl Setup {
             tables,
             listeners: String::new(),
             ports: Vec::new(),
+            wrapper: Vec::new(),
         }
+    }
+
+    /// The hard limit of open files; the soft one is half of it.
+    #[must_use]
+    pub fn descriptors(self, limit: u64) -> Self {
+        let limits = format!("ulimit -Sn {}; ulimit -Hn {limit}; exec \"$0\" \"$@\"", limit / 2);
+        self.wrapped(&["sh", "-c", &limits])
     }
 
     /// A line in front of all tables.
@@ -80,17 +97,37 @@ impl Setup {
 
     /// A listener in front of any backend.
     #[must_use]
-    pub fn listener_on(mut self, service: &'static str, backend: &str, identity: &str, more: &str) -> Self {
+    pub fn listener_on(self, service: &'static str, backend: &str, identity: &str, more: &str) -> Self {
+        self.listener_before(service, &format!("\"{backend}\""), identity, more)
+    }
+
+    /// A listener with what stands behind `backend =`.
+    #[must_use]
+    pub fn listener_before(mut self, service: &'static str, backend: &str, identity: &str, more: &str) -> Self {
         let port = free_port();
         self.ports.push((service, port));
         let v6 = if has_ipv6() { format!(", \"[::1]:{port}\"") } else { String::new() };
         writeln!(
             self.listeners,
             "[[listener]]\nservice = \"{service}\"\nlisten = [\"127.0.0.1:{port}\"{v6}]\n\
-             backend = \"{backend}\"\nclient_identity = \"{identity}\"\n{more}"
+             backend = {backend}\nclient_identity = \"{identity}\"\n{more}"
         )
         .expect("a string");
         self
+    }
+
+    /// A program that starts the binary, with its first arguments. It must become the binary (exec).
+    #[must_use]
+    pub fn wrapped(mut self, words: &[&str]) -> Self {
+        self.wrapper = words.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Moves the listener of that service to another port.
+    pub fn move_to(&mut self, service: &str, port: u16) {
+        let found = self.ports.iter_mut().find(|(name, _)| *name == service).expect("a listener");
+        self.listeners = self.listeners.replace(&format!(":{}\"", found.1), &format!(":{port}\""));
+        found.1 = port;
     }
 
     /// Starts the binary and waits until every listener is open.
@@ -116,21 +153,22 @@ impl Setup {
     /// Starts the binary.
     pub fn start_unready(self) -> Gate {
         let dir = warden::directory("sealgate");
-        let config = self.write(&dir);
-        let stderr = dir.join("stderr");
-        let server = Server::start(
-            "sealgate",
-            Command::new(env!("CARGO_BIN_EXE_sealgate"))
-                .args(["run", "--config"])
-                .arg(&config)
-                .stdout(Stdio::null())
-                .stderr(std::fs::File::create(&stderr).expect("a file")),
-            None,
-        );
-        let log = Log::new(&stderr);
+        self.write(&dir);
+        let server = launch(&dir, &self.wrapper);
+        let log = Log::new(&dir.join("stderr"));
         let shown = Shown::on_failure([log.clone()]);
-        Gate { log, ports: self.ports, server, _shown: shown }
+        Gate { log, ports: self.ports, dir, wrapper: self.wrapper, server, _shown: shown }
     }
+}
+
+/// The binary with the configuration of that directory.
+fn launch(dir: &Path, wrapper: &[String]) -> Server {
+    let stderr = std::fs::OpenOptions::new().append(true).create(true).open(dir.join("stderr")).expect("a file");
+    let config = dir.join("sealgate.toml").to_string_lossy().into_owned();
+    let words = [env!("CARGO_BIN_EXE_sealgate"), "run", "--config", &config];
+    let mut words = wrapper.iter().map(String::as_str).chain(words);
+    let mut command = Command::new(words.next().expect("a program"));
+    Server::start("sealgate", command.args(words).stdout(Stdio::null()).stderr(stderr), None)
 }
 
 /// All five services in front of the shared Postfix and Dovecot, by PROXY protocol, for every test that needs nothing
@@ -239,9 +277,27 @@ impl Gate {
         wire
     }
 
+    /// The process.
+    pub fn process(&self) -> Process {
+        Process(self.pid())
+    }
+
+    /// The process' id.
+    pub fn pid(&self) -> u32 {
+        self.server.pid().expect("Sealgate runs")
+    }
+
     /// Sends the process a signal.
     pub fn signal(&self, name: &str) {
         self.server.signal(name);
+    }
+
+    /// Kills the process where it stands, and starts another with the same configuration.
+    pub fn kill_and_start_again(&mut self) {
+        self.signal("KILL");
+        self.ended();
+        self.server = launch(&self.dir, &self.wrapper);
+        self.until_open();
     }
 
     /// Waits for the process' end.

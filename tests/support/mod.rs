@@ -4,6 +4,7 @@
 //! test process ends, also when that is killed.
 
 pub mod clients;
+pub mod courier;
 pub mod dns;
 pub mod dovecot;
 pub mod fake;
@@ -12,6 +13,7 @@ pub mod logs;
 pub mod mail;
 pub mod pki;
 pub mod postfix;
+pub mod process;
 pub mod stack;
 pub mod wait;
 pub mod warden;

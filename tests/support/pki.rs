@@ -30,6 +30,17 @@ pub struct Pki {
     pub ecdsa: Files,
     /// A client's, for `client.example.org`.
     pub client: Files,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Pki {
+    /// Another certificate for [`HOSTNAME`], PEM, and its key, with a serial number to know it by.
+    pub fn another(&self, serial: u64) -> (String, String) {
+        let mut params = CertificateParams::new([HOSTNAME.to_owned()]).expect("a name");
+        params.serial_number = Some(serial.into());
+        let key = KeyPair::generate().expect("a key");
+        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
+    }
 }
 
 /// The test authority.
@@ -61,5 +72,5 @@ fn make() -> Pki {
     let rsa = issue("rsa", HOSTNAME, &PKCS_RSA_SHA256);
     let ecdsa = issue("ecdsa", HOSTNAME, &PKCS_ECDSA_P256_SHA256);
     let client = issue("client", "client.example.org", &PKCS_ECDSA_P256_SHA256);
-    Pki { ca, rsa, ecdsa, client }
+    Pki { ca, rsa, ecdsa, client, issuer }
 }

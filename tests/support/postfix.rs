@@ -1,6 +1,7 @@
 //! A private Postfix, hardened as the old server is said to be, with the loopback services from `config/backends/`.
 
 use std::fmt::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -49,12 +50,19 @@ pub struct Postfix {
     pub unix: PathBuf,
     /// XCLIENT; the whole world is in `$mynetworks`.
     pub open: u16,
-    _server: Server,
+    config: PathBuf,
+    queue: PathBuf,
+    server: Server,
 }
 
 impl Postfix {
     /// Starts one that delivers mail for `domain`'s users to Maildirs under `mail`.
     pub fn start(domain: &str, users: &[String], mail: &Path, sasl_socket: &Path) -> Self {
+        Self::start_with("", domain, users, mail, sasl_socket)
+    }
+
+    /// The same, with more lines in main.cf.
+    pub fn start_with(more: &str, domain: &str, users: &[String], mail: &Path, sasl_socket: &Path) -> Self {
         let dir = warden::directory("postfix");
         let [queue, data, config] = ["queue", "data", "config"].map(|name| dir.join(name));
         for path in [&queue, &data, &config] {
@@ -71,7 +79,7 @@ impl Postfix {
             writeln!(map, "{user}@{domain} {user}/Maildir/").expect("a string");
         }
         std::fs::write(dir.join("users"), map).expect("a file");
-        let main = main_cf(&dir, domain, mail, sasl_socket);
+        let main = main_cf(&dir, domain, mail, sasl_socket) + more;
         std::fs::write(config.join("main.cf"), main).expect("a file");
 
         let mut master = String::from(INTERNAL_SERVICES);
@@ -107,18 +115,8 @@ impl Postfix {
             .expect("a string");
         std::fs::write(config.join("master.cf"), master).expect("a file");
 
-        let server = Server::start(
-            "postfix",
-            Command::new("postfix")
-                .arg("-c")
-                .arg(&config)
-                .arg("start-fg")
-                .stdout(Stdio::null())
-                .stderr(std::fs::File::create(dir.join("stderr")).expect("a file")),
-            Some(&queue.join("pid/master.pid")),
-        );
+        let mut server = launch(&config, &queue);
         let log = Log::new(&dir.join("log"));
-        let mut server = server;
         until("Postfix listens", || {
             if let Some(status) = server.ended() {
                 let stderr = Log::new(&dir.join("stderr")).text();
@@ -139,9 +137,55 @@ impl Postfix {
             deferring,
             open,
             unix: queue.join("public/xclient"),
-            _server: server,
+            config,
+            queue,
+            server,
         }
     }
+
+    /// The master's process id.
+    pub fn master(&self) -> u32 {
+        self.server.pid().expect("Postfix runs")
+    }
+
+    /// Starts it again after all of it was killed.
+    pub fn start_again(&mut self) {
+        until("Postfix is gone", || self.server.ended());
+        self.server = launch(&self.config, &self.queue);
+        until("Postfix listens again", || is_listening(self.naked).then_some(()));
+    }
+
+    /// How many messages the queue manager has in its hands or will take next. What a killed process left half-written is not
+    /// among them: Postfix marks a whole queue file by its execute bit.
+    pub fn queued(&self) -> usize {
+        let whole =
+            |entry: &std::fs::DirEntry| entry.metadata().is_ok_and(|data| data.permissions().mode() & 0o100 != 0);
+        let files = |name: &str| std::fs::read_dir(self.queue.join(name)).into_iter().flatten().flatten();
+        ["incoming", "active", "deferred"]
+            .iter()
+            .flat_map(|name| files(name))
+            .flat_map(|entry| match entry.file_type() {
+                // The deferred queue is spread over directories.
+                Ok(kind) if kind.is_dir() => std::fs::read_dir(entry.path()).into_iter().flatten().flatten().collect(),
+                _ => vec![entry],
+            })
+            .filter(whole)
+            .count()
+    }
+}
+
+fn launch(config: &Path, queue: &Path) -> Server {
+    let stderr = std::fs::OpenOptions::new().append(true).create(true).open(config.with_file_name("stderr"));
+    Server::start(
+        "postfix",
+        Command::new("postfix")
+            .arg("-c")
+            .arg(config)
+            .arg("start-fg")
+            .stdout(Stdio::null())
+            .stderr(stderr.expect("a file")),
+        Some(&queue.join("pid/master.pid")),
+    )
 }
 
 /// What a hardened server's main.cf says, and what keeps this instance to itself.
@@ -156,6 +200,9 @@ mydestination =
 # The trap: every program on this host may relay, and so may a proxy that does not pass the client on.
 mynetworks = 127.0.0.1/32
 smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination
+# As before there was a defence against smuggling.
+smtpd_forbid_bare_newline = no
+cleanup_replace_stray_cr_lf = no
 
 # Hardened.
 smtpd_tls_security_level = encrypt

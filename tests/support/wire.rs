@@ -230,6 +230,22 @@ impl Wire {
         String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned()
     }
 
+    /// Throws away all that comes up to `end`, however much it is: how much.
+    pub fn swallow_until(&mut self, end: &[u8]) -> usize {
+        let mut swallowed = 0;
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.read, end) {
+                self.read.drain(..at + end.len());
+                return swallowed + at;
+            }
+            // What may be the beginning of the end stays.
+            let spent = self.read.len().saturating_sub(end.len());
+            self.read.drain(..spent);
+            swallowed += spent;
+            assert!(self.fill(), "the end after {swallowed} octets");
+        }
+    }
+
     /// Waits for the other side's end; panics if it says anything first.
     pub fn end(&mut self) {
         assert_eq!(self.rest(), "", "the other side says no more");
@@ -248,25 +264,48 @@ impl Wire {
         }
     }
 
-    /// Seals the bytes into TLS records, and sends all of them but the last octet.
-    pub fn send_part_of_a_record(&mut self, bytes: &[u8]) {
+    /// Seals the bytes into TLS records, which nobody has sent yet.
+    pub fn seal(&mut self, bytes: &[u8]) -> Vec<u8> {
         let Stream::Tls(stream) = &mut self.stream else { panic!("TLS is off") };
         stream.conn.writer().write_all(bytes).expect("room");
         let mut sealed = Vec::new();
         while stream.conn.wants_write() {
             stream.conn.write_tls(&mut sealed).expect("a vector");
         }
-        sealed.pop();
-        stream.sock.write_all(&sealed).expect("the other side listens");
+        sealed
+    }
+
+    /// Sends octets as they are, beneath TLS.
+    pub fn send_beneath(&mut self, octets: &[u8]) {
+        self.try_send_beneath(octets).expect("the other side listens");
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// When the other side is gone.
+    pub fn try_send_beneath(&mut self, octets: &[u8]) -> std::io::Result<()> {
+        let Some(mut socket) = self.socket() else { return Err(ErrorKind::NotConnected.into()) };
+        socket.write_all(octets)
+    }
+
+    /// A write that goes no further for a second fails.
+    pub fn give_up_writing_soon(&self) {
+        let socket = self.socket().expect("a socket");
+        socket.set_write_timeout(Some(std::time::Duration::from_secs(1))).expect("a timeout");
+    }
+
+    fn socket(&self) -> Option<&TcpStream> {
+        match &self.stream {
+            Stream::Plain(stream) => Some(stream),
+            Stream::Tls(stream) => Some(&stream.sock),
+            Stream::Moving => None,
+        }
     }
 
     /// Tears the connection down with a reset.
     pub fn reset(self) {
-        let socket = match &self.stream {
-            Stream::Plain(stream) => stream,
-            Stream::Tls(stream) => &stream.sock,
-            Stream::Moving => return,
-        };
+        let Some(socket) = self.socket() else { return };
         socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO)).expect("an option");
     }
 

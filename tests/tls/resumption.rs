@@ -5,6 +5,7 @@ use rustls::client::{Resumption, Tls12Resumption};
 use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
 use rustls::version::{TLS12, TLS13};
 use sealgate::facts::{Group, TlsVersion};
+use sealgate::tls::Certificate;
 
 use crate::support::{Client, Gate, pair};
 
@@ -72,5 +73,23 @@ async fn openssl_finds_no_tls12_session_to_resume() {
         for _ in 0..6 {
             assert!(!gate.session().await.facts().resumed());
         }
+    }
+}
+
+#[tokio::test]
+async fn sessions_resume_across_a_renewal_and_new_ones_see_the_new_certificate() {
+    let (old, new) = (pair(), pair());
+    let mut gate = Gate::new(&[&old.ecdsa]).await;
+    let client = Client::new(&[&old.ecdsa, &new.ecdsa], &[&TLS13], &[X25519]);
+    assert_eq!(gate.connect(&client).await.unwrap().kind, HandshakeKind::Full);
+    assert!(gate.server.renew(Vec::new()).is_err(), "a gate without a certificate");
+    gate.server.renew(vec![Certificate::try_from(&new.ecdsa).unwrap()]).unwrap();
+    assert_eq!(gate.connect(&client).await.unwrap().kind, HandshakeKind::Resumed);
+    for versions in [&[&TLS13], &[&TLS12]] {
+        let stranger = Client::new(&[&new.ecdsa], versions, &[X25519]);
+        assert_eq!(gate.connect(&stranger).await.unwrap().kind, HandshakeKind::Full, "the new one alone is trusted");
+    }
+    for resumed in [false, true, false, false] {
+        assert_eq!(gate.session().await.facts().resumed(), resumed);
     }
 }

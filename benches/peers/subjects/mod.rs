@@ -31,6 +31,9 @@ pub const SEALGATE: &str = "Sealgate";
 /// How long a program may take to listen, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Clients of a comparison may take their time.
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
 /// How often it is looked whether it does.
 const GLANCE: Duration = Duration::from_millis(10);
 
@@ -137,6 +140,18 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Sealgate itself, which gives its clients so much time.
+    pub fn sealgate(name: &str, executable: PathBuf, patience: Duration, wrap: &[String]) -> Self {
+        Self {
+            name: name.to_owned(),
+            role: Role::Sealgate,
+            program: Box::new(sealgate::Sealgate { patience }),
+            executable,
+            wrap: wrap.to_vec(),
+            version: &["--version"],
+        }
+    }
+
     pub async fn start(&self, identity: &Identity, backends: &Backends, workers: usize) -> anyhow::Result<Running> {
         let directory = tempfile::Builder::new().prefix("peers-").tempdir()?;
         open_to_all(directory.path())?;
@@ -264,14 +279,7 @@ fn listening<'a>(ports: impl IntoIterator<Item = &'a u16>) -> anyhow::Result<boo
 
 /// Everybody, Sealgate first; who is not installed is named and left out.
 pub fn all(wrap: &[String]) -> Vec<Subject> {
-    let sealgate = |name: &str, executable: PathBuf| Subject {
-        name: name.to_owned(),
-        role: Role::Sealgate,
-        program: Box::new(sealgate::Sealgate),
-        executable,
-        wrap: wrap.to_vec(),
-        version: &["--version"],
-    };
+    let sealgate = |name, executable: PathBuf| Subject::sealgate(name, executable, AN_HOUR, wrap);
     let mut subjects = vec![sealgate(SEALGATE, env!("CARGO_BIN_EXE_sealgate").into())];
     if let Some(other) = env::var_os("SEALGATE_BENCH_BINARY") {
         subjects.push(sealgate("Sealgate (other build)", other.into()));

@@ -3,11 +3,15 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::{Door, Program, Setup};
 use crate::identity::HOSTNAME;
 
-pub struct Sealgate;
+pub struct Sealgate {
+    /// How long clients may keep it waiting.
+    pub patience: Duration,
+}
 
 impl Program for Sealgate {
     fn doors(&self) -> &'static [Door] {
@@ -32,9 +36,11 @@ to = "{log}"
 connections_per_address = 100000
 
 [deadlines]
-login = "1h"
-command = "1h"
+handshake = "{patience}s"
+login = "{patience}s"
+command = "{patience}s"
 "#,
+            patience = self.patience.as_secs(),
             workers = setup.workers,
             log = setup.directory.join("log").display(),
         );

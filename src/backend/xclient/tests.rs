@@ -83,3 +83,19 @@ fn the_keyword_is_found_among_others_and_not_in_the_greeting() {
     assert_eq!(attributes(b"250-mail.example.com\r\n250-XCLIENTS NAME ADDR\r\n250 DSN\r\n"), None);
     assert_eq!(attributes(b"250 XCLIENT NAME ADDR\r\n"), None, "the first line is the greeting");
 }
+
+#[test]
+fn no_character_of_a_name_from_dns_ends_its_value_or_the_command() {
+    for c in (0..0x300).filter_map(char::from_u32).chain("\u{2028}\u{202e}\u{feff}\u{1f600}".chars()) {
+        let name = format!("a{c}b.example.net\r\nXCLIENT ADDR=192.0.2.66");
+        let commands = commands(&announced(POSTFIX_2_6), &peer("203.0.113.5:40000", found(&name), found(&name)));
+        let [command] = commands.as_slice() else { panic!("{c:?}: {commands:?}") };
+        let attributes: Vec<&str> = command.strip_suffix("\r\n").unwrap().split(' ').collect();
+        assert!(command.trim_end().bytes().all(|octet| (b' '..=b'~').contains(&octet)), "{command:?}");
+        let [VERB, "PORT=40000", first, second, "ADDR=203.0.113.5"] = attributes.as_slice() else {
+            panic!("{command:?}")
+        };
+        assert!(first.starts_with("NAME=a") && second.starts_with("REVERSE_NAME=a"), "{command:?}");
+        assert_eq!((first.matches('=').count(), second.matches('=').count()), (1, 1), "{command:?}");
+    }
+}

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealgate::backend::ConnectError;
+use sealgate::backend::exposure::{Exposure, exposure};
 use sealgate::backend::probe::{Probe, Seen, probe};
 use sealgate::backend::self_test::{SelfTest, relay_self_test};
-use sealgate::config::{ClientIdentity, Config, Deadlines, Listener};
+use sealgate::config::{BackendAddr, ClientIdentity, Config, Deadlines, Listener};
 use sealgate::protocol::AuthRule;
 
 use super::finding::{Finding, Findings, in_two};
@@ -19,6 +20,8 @@ struct Answers {
     probe: Probe,
     /// Not asked where nothing could be seen.
     self_test: Option<SelfTest>,
+    /// Nor here.
+    exposure: Option<Result<Exposure, ConnectError>>,
 }
 
 /// Asks all backends at the same time and tells of them in the order of the listeners.
@@ -26,18 +29,25 @@ pub fn look(config: &Config, all: &mut Vec<Finding>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let config = Arc::new(config.clone());
     runtime.block_on(async {
-        let asked: Vec<_> = (config.listeners.iter().cloned())
-            .map(|listener| (listener.clone(), tokio::spawn(ask(listener, Arc::clone(&config)))))
+        let pairs = config
+            .listeners
+            .iter()
+            .flat_map(|listener| listener.backends.iter().map(move |backend| (listener.clone(), backend.clone())));
+        let asked: Vec<_> = pairs
+            .map(|(listener, backend)| {
+                let answers = tokio::spawn(ask(listener.clone(), backend.clone(), Arc::clone(&config)));
+                (listener, backend, answers)
+            })
             .collect();
-        for (listener, answers) in asked {
-            let subject = format!("{} at {}", listener.service.name, listener.backend);
+        for (listener, backend, answers) in asked {
+            let subject = format!("{} at {backend}", listener.service.name);
             tell(&listener, answers.await?, &mut Findings::new("backend", subject, all));
         }
         Ok(())
     })
 }
 
-async fn ask(listener: Listener, config: Arc<Config>) -> Answers {
+async fn ask(listener: Listener, backend: BackendAddr, config: Arc<Config>) -> Answers {
     let all = &config.deadlines;
     let deadlines = Deadlines {
         connect: all.connect.min(PATIENCE),
@@ -45,12 +55,16 @@ async fn ask(listener: Listener, config: Arc<Config>) -> Answers {
         reply: all.reply.min(PATIENCE),
         ..*all
     };
-    let probe = probe(&listener, &config.hostname, &deadlines).await;
+    let probe = probe(&listener, &backend, &config.hostname, &deadlines).await;
     let self_test = match &probe.seen {
-        Ok(_) => Some(relay_self_test(&listener, &config.hostname, &deadlines).await),
+        Ok(_) => Some(relay_self_test(&listener, &backend, &config.hostname, &deadlines).await),
         Err(_) => None,
     };
-    Answers { probe, self_test }
+    let exposure = match &probe.seen {
+        Ok(_) => Some(exposure(&listener, &backend, &config.hostname, &deadlines).await),
+        Err(_) => None,
+    };
+    Answers { probe, self_test, exposure }
 }
 
 fn tell(listener: &Listener, answers: Answers, findings: &mut Findings<'_>) {
@@ -61,6 +75,39 @@ fn tell(listener: &Listener, answers: Answers, findings: &mut Findings<'_>) {
     tell_identities(listener, &answers.probe, findings);
     if let Some(self_test) = answers.self_test {
         tell_self_test(listener, &self_test, findings);
+    }
+    // It answered before: what was not found out now is not worth a line.
+    if let Some(Ok(exposure)) = answers.exposure {
+        tell_exposure(listener, &exposure, findings);
+    }
+}
+
+/// What the gate keeps out, and only the gate.
+fn tell_exposure(listener: &Listener, exposure: &Exposure, findings: &mut Findings<'_>) {
+    if !exposure.elsewhere.is_empty() {
+        let addresses: Vec<_> = exposure.elsewhere.iter().map(ToString::to_string).collect();
+        findings.warn(
+            format!("it answers at {}, too: who connects there passes the gate by", addresses.join(" and ")),
+            if listener.service.takes_mail() {
+                "let the gate's own service listen on loopback alone: 127.0.0.1:PORT in master.cf"
+            } else {
+                "let the gate's own service listen on loopback alone: address = 127.0.0.1 in its inet_listener \
+                 (listen = 127.0.0.1 before Dovecot 2.0)"
+            },
+        );
+    }
+    if exposure.xclient && listener.identity != ClientIdentity::Xclient {
+        findings.warn(
+            "it takes XCLIENT from this host, which nothing here needs",
+            "take our address out of its smtpd_authorized_xclient_hosts",
+        );
+    }
+    if exposure.bare_newline {
+        findings.note(
+            "it takes a lone LF as the end of a line: without the gate, mail can be smuggled into it unless it is \
+             told apart in messages (CVE-2023-51764)",
+            "nothing but the gate and friends should reach it: close the ports that it still has open to the world",
+        );
     }
 }
 

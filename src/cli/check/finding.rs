@@ -27,6 +27,8 @@ pub struct Finding {
 pub enum Verdict {
     /// As it should be.
     Ok,
+    /// As it has to be with a server of its age, and worth knowing: nothing here repairs it.
+    Note,
     /// It works, but not for everybody or not for long.
     Warn,
     /// It does not work, or is not safe.
@@ -37,6 +39,7 @@ impl Verdict {
     fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Note => "note",
             Self::Warn => "warn",
             Self::Fail => "fail",
         }
@@ -45,6 +48,7 @@ impl Verdict {
     fn style(self) -> Style {
         match self {
             Self::Ok => Style::new().green(),
+            Self::Note => Style::new().cyan(),
             Self::Warn => Style::new().yellow().bold(),
             Self::Fail => Style::new().red().bold(),
         }
@@ -65,6 +69,10 @@ impl<'a> Findings<'a> {
 
     pub fn ok(&mut self, message: impl Into<String>) {
         self.push(Verdict::Ok, message.into(), None);
+    }
+
+    pub fn note(&mut self, message: impl Into<String>, advice: impl Into<String>) {
+        self.push(Verdict::Note, message.into(), Some(advice.into()));
     }
 
     pub fn warn(&mut self, message: impl Into<String>, advice: impl Into<String>) {
@@ -110,8 +118,8 @@ pub fn print(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
         }
     }
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
-    let (ok, warn, fail) = (count(Verdict::Ok), count(Verdict::Warn), count(Verdict::Fail));
-    writeln!(out, "\n{ok} ok, {warn} to look at, {fail} to repair")
+    let [ok, note, warn, fail] = [Verdict::Ok, Verdict::Note, Verdict::Warn, Verdict::Fail].map(count);
+    writeln!(out, "\n{ok} ok, {note} to know, {warn} to look at, {fail} to repair")
 }
 
 #[cfg(test)]
@@ -124,6 +132,7 @@ mod tests {
             let mut findings = Findings::new("backend", "smtp → unix:/ü", &mut all);
             match verdict {
                 Verdict::Ok => findings.ok("greets"),
+                Verdict::Note => findings.note("is old", "keep it in"),
                 Verdict::Warn => findings.warn("is slow", ""),
                 Verdict::Fail => findings.fail("is not there", "start it\nand test again"),
             }
@@ -133,10 +142,15 @@ mod tests {
 
     #[test]
     fn the_worst_finding_decides() {
-        use Verdict::{Fail, Ok, Warn};
-        for (verdicts, lenient, strict) in
-            [(&[][..], 0, 0), (&[Ok], 0, 0), (&[Warn, Ok], 0, 1), (&[Fail, Warn], 2, 2), (&[Ok, Fail], 2, 2)]
-        {
+        use Verdict::{Fail, Note, Ok, Warn};
+        for (verdicts, lenient, strict) in [
+            (&[][..], 0, 0),
+            (&[Ok], 0, 0),
+            (&[Note, Ok], 0, 0),
+            (&[Warn, Ok], 0, 1),
+            (&[Fail, Warn], 2, 2),
+            (&[Ok, Fail], 2, 2),
+        ] {
             let all = findings(verdicts);
             assert_eq!(exit_code(&all, false), ExitCode::from(lenient), "{verdicts:?}");
             assert_eq!(exit_code(&all, true), ExitCode::from(strict), "{verdicts:?}");
@@ -145,7 +159,7 @@ mod tests {
 
     #[test]
     fn lines_are_aligned_and_say_what_to_do() {
-        let mut all = findings(&[Verdict::Ok, Verdict::Fail, Verdict::Warn]);
+        let mut all = findings(&[Verdict::Ok, Verdict::Fail, Verdict::Warn, Verdict::Note]);
         Findings::new("config", "a.toml", &mut all).ok("reads");
         let mut out = Vec::new();
         print(&all, &mut out).unwrap();
@@ -156,9 +170,11 @@ fail  backend  smtp → unix:/ü  is not there
       → start it
         and test again
 warn  backend  smtp → unix:/ü  is slow
+note  backend  smtp → unix:/ü  is old
+      → keep it in
 ok    config   a.toml          reads
 
-2 ok, 1 to look at, 1 to repair
+2 ok, 1 to know, 1 to look at, 1 to repair
 ";
         assert_eq!(plain, expected);
     }

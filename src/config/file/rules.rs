@@ -44,17 +44,32 @@ pub(super) fn listen(table: &Table<'_>, listen: Option<&[Spanned<SocketAddr>]>) 
     }
 }
 
-pub(super) fn backend(table: &Table<'_>, backend: Option<&BackendAddr>, remote_plaintext: bool) {
-    if let Some(BackendAddr::Tcp(address)) = backend
-        && !address.ip().is_loopback()
-        && !remote_plaintext
-    {
-        table.breaks_rule(
-            "backend",
-            &format!("{address} is another host, to which mail and passwords would go in plaintext"),
-            "use a loopback address or a Unix socket; where the network between is yours alone, \
-             add allow_remote_plaintext = true",
-        );
+pub(super) fn backends(table: &Table<'_>, backends: Option<&[Spanned<BackendAddr>]>, remote_plaintext: bool) {
+    let Some(backends) = backends else { return };
+    if backends.is_empty() {
+        table.breaks_rule("backend", "the list is empty", "say where the plaintext goes: [\"127.0.0.1:10025\"]");
+    }
+    for (place, backend) in backends.iter().enumerate() {
+        if let BackendAddr::Tcp(address) = backend.get_ref()
+            && !address.ip().is_loopback()
+            && !remote_plaintext
+        {
+            table.note(
+                backend.span(),
+                format!(
+                    "`listener.backend`: {address} is another host, to which mail and passwords would go in plaintext"
+                ),
+                "use a loopback address or a Unix socket; where the network between is yours alone, \
+                 add allow_remote_plaintext = true",
+            );
+        }
+        if backends.iter().take(place).any(|earlier| earlier.get_ref() == backend.get_ref()) {
+            table.note(
+                backend.span(),
+                format!("`listener.backend`: {} is listed twice", backend.get_ref()),
+                "list every backend once, the preferred one first",
+            );
+        }
     }
 }
 
@@ -121,7 +136,7 @@ pub(super) fn between_listeners(top: &Table<'_>, listeners: &[Written]) {
         }
         seen.push(*address.get_ref());
     }
-    for backend in listeners.iter().filter_map(|read| read.backend.as_ref()) {
+    for backend in listeners.iter().flat_map(|read| &read.backends) {
         let BackendAddr::Tcp(address) = backend.get_ref() else { continue };
         if seen.iter().any(|listen| reaches(*address, *listen)) {
             top.note(

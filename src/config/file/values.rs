@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::reader::{Place, kind, nearest};
-use crate::config::{BackendAddr, ClientIdentity, LogFormat, LogProgram, LogTarget, Policy};
+use crate::config::{BackendAddr, ClientIdentity, LogFormat, LogProgram, LogTarget, Policy, User};
 use crate::facts::canonical;
 use crate::protocol::{BareNewline, SERVICES, Service};
 
@@ -98,6 +98,28 @@ impl Value for NonZeroU32 {
     }
 }
 
+/// A number of which 0 means that there is no limit.
+pub(super) struct Most(pub(super) Option<NonZeroU32>);
+
+impl Most {
+    pub(super) const fn new(number: u32) -> Self {
+        Self(NonZeroU32::new(number))
+    }
+}
+
+impl Value for Most {
+    fn read(value: &Spanned<DeValue<'_>>, place: Place<'_>) -> Option<Self> {
+        const ADVICE: &str = "write a whole number without quotes, 0 for no limit";
+        let Some(number) = value.get_ref().as_integer() else {
+            return expected("a number", value, place, ADVICE);
+        };
+        match u32::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Some(Self::new(number)),
+            Err(_) => place.wrong(value.span(), &format!("{number} is out of range"), ADVICE),
+        }
+    }
+}
+
 impl Value for NonZeroUsize {
     fn read(value: &Spanned<DeValue<'_>>, place: Place<'_>) -> Option<Self> {
         let number = NonZeroU32::read(value, place)?;
@@ -127,6 +149,35 @@ impl Value for Workers {
     }
 }
 
+/// The longest name of an account (useradd(8)).
+const LONGEST_NAME: usize = 32;
+
+impl Value for User {
+    fn read(value: &Spanned<DeValue<'_>>, place: Place<'_>) -> Option<Self> {
+        const ADVICE: &str = "write the name of an account without rights of its own, such as \"sealgate\"";
+        let user = match value.get_ref() {
+            DeValue::Integer(_) => Self::Id(NonZeroU32::read(value, place)?.get()),
+            DeValue::String(text) => match text.parse() {
+                Ok(uid) => Self::Id(uid),
+                Err(_) => Self::Name(text.to_string()),
+            },
+            _ => return expected("the name of an account", value, place, ADVICE),
+        };
+        match &user {
+            Self::Id(0) => place.wrong(value.span(), "0 is root", ADVICE),
+            Self::Name(name) if name == "root" => place.wrong(value.span(), "root has all rights there are", ADVICE),
+            // What useradd(8) takes, and directories of other kinds.
+            Self::Name(name)
+                if !(1..=LONGEST_NAME).contains(&name.len())
+                    || name.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, ':' | '/')) =>
+            {
+                place.wrong(value.span(), &format!("\"{name}\" is not the name of an account"), ADVICE)
+            }
+            _ => Some(user),
+        }
+    }
+}
+
 /// Whom to ask for names; empty for the system's own resolvers.
 pub(super) struct Resolvers(pub(super) Vec<SocketAddr>);
 
@@ -137,6 +188,18 @@ impl Value for Resolvers {
             DeValue::String(text) if text == "system" => Some(Self(Vec::new())),
             DeValue::Array(items) if !items.is_empty() => Vec::read(value, place).map(Self),
             _ => place.wrong(value.span(), "expected \"system\" or a list of addresses", ADVICE),
+        }
+    }
+}
+
+/// Where the plaintext goes: one place, or several in the order in which they are tried.
+pub(super) struct Backends(pub(super) Vec<Spanned<BackendAddr>>);
+
+impl Value for Backends {
+    fn read(value: &Spanned<DeValue<'_>>, place: Place<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Array(_) => Vec::read(value, place).map(Self),
+            _ => Spanned::read(value, place).map(|only| Self(vec![only])),
         }
     }
 }

@@ -52,9 +52,10 @@ pub(super) fn token(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// RFC 9051 §9: `tag = 1*<any ASTRING-CHAR except "+">`.
+/// RFC 9051 §9: `tag = 1*<any ASTRING-CHAR except "+">`, less `/` and `]`: Dovecot 2.2 takes a tag with the one, 2.3 with the other, for
+/// none, and answers the command without it, so that nobody could tell when it is done.
 fn is_tag_char(octet: u8) -> bool {
-    (is_atom_char(octet) || octet == b']') && octet != b'+'
+    is_atom_char(octet) && !matches!(octet, b'+' | b'/')
 }
 
 /// RFC 9051 §9: `ATOM-CHAR`.
@@ -256,7 +257,7 @@ mod tests {
         let whole = |tag, verb, arguments| Ok(Head { tag, verb, arguments });
         let cases: &[(&[u8], Result<Head<'_>, Untold<'_>>)] = &[
             (b"a NOOP", whole(b"a", b"NOOP", None)),
-            (b"A.1] login x y", whole(b"A.1]", b"login", Some(&b"x y"[..]))),
+            (b"A.1 login x y", whole(b"A.1", b"login", Some(&b"x y"[..]))),
             (b"a NOOP ", whole(b"a", b"NOOP", Some(b""))),
             (b"", Err(Untold { tag: None })),
             (b" NOOP", Err(Untold { tag: None })),
@@ -271,6 +272,8 @@ mod tests {
             (b"a\xe9 NOOP", Err(Untold { tag: None })),
             (b"a\0 NOOP", Err(Untold { tag: None })),
             (b"a{ NOOP", Err(Untold { tag: None })),
+            (b"a/1 NOOP", Err(Untold { tag: None })),
+            (b"a] NOOP", Err(Untold { tag: None })),
             (&[b'a'; limits::TAG + 1], Err(Untold { tag: None })),
         ];
         for (line, expected) in cases {

@@ -41,11 +41,16 @@ impl Protocol for Imap {
 /// The untagged BYE that ends a session, also in the place of a greeting (RFC 9051 §7.1.5; codes of RFC 5530 §3).
 fn bye(hostname: &str, why: Farewell) -> Bytes {
     let line = match why {
-        Farewell::Timeout => format!("* BYE {hostname} closes the session: nothing was heard for too long\r\n"),
+        Farewell::Timeout | Farewell::TooSlow => {
+            format!("* BYE {hostname} closes the session: nothing was heard for too long\r\n")
+        }
         Farewell::Injection => "* BYE Nothing may follow STARTTLS before TLS\r\n".to_owned(),
         Farewell::Shutdown => format!("* BYE [UNAVAILABLE] {hostname} is shutting down, please try again\r\n"),
         Farewell::TooManyConnections => {
             format!("* BYE [UNAVAILABLE] {hostname} has too many connections, please try again later\r\n")
+        }
+        Farewell::TooManyFailures => {
+            format!("* BYE [UNAVAILABLE] {hostname} has seen too many failures from your address, try again later\r\n")
         }
         Farewell::BackendUnavailable => {
             format!("* BYE [UNAVAILABLE] {hostname} cannot reach its mail store, please try again later\r\n")

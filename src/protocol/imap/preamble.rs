@@ -126,6 +126,9 @@ impl Preamble for Cleartext {
             // A client in the middle of a handshake would not read a BYE.
             return Err(Violation { reason: foreign::TLS, reply: bytes::Bytes::new() });
         }
+        if foreign::is_binary(input) {
+            return Err(violation(foreign::BINARY, "This is an IMAP server"));
+        }
         let (consumed, whole) = match first_line(input, limits::LINE) {
             Line::Partial => return more(0),
             Line::Whole(octets) => (octets, true),

@@ -32,7 +32,8 @@ pub(super) const NEWLINE: Refusal =
 pub(super) const NO_COMMAND: Refusal = Refusal::new(MALFORMED, "BAD A command is a tag, a space and a name");
 pub(super) const NOT_ASCII: Refusal = Refusal::new(MALFORMED, "BAD Octets outside ASCII in a command");
 pub(super) const ARGUMENTS: Refusal = Refusal::new(MALFORMED, "BAD This command takes no arguments");
-pub(super) const MECHANISM: Refusal = Refusal::new(MALFORMED, "BAD AUTHENTICATE takes a mechanism and no literal");
+pub(super) const MECHANISM: Refusal =
+    Refusal::new(MALFORMED, "BAD AUTHENTICATE takes a mechanism and perhaps a response in base64");
 pub(super) const ID_LIST: Refusal = Refusal::new(MALFORMED, "BAD ID takes NIL or a list of strings in pairs");
 pub(super) const LONG_LINE: Refusal = Refusal::new(LINE_TOO_LONG, "BAD Line too long");
 pub(super) const LARGE_LITERAL: Refusal = Refusal::new(LITERAL_TOO_LARGE, "BAD Literal too large before login");

@@ -4,13 +4,17 @@
 //! can be made to take the rest of a message for commands (SMTP smuggling, CVE-2023-51764). So a bare CR or LF
 //! never leaves the gate: it becomes a CRLF, and a dot that comes to stand at the beginning of a line by that is stuffed
 //! anew (§4.5.2). In other words, the content is decoded, its newlines are made whole, and it is encoded again.
+//!
+//! The same holds for NUL where it could hide such a dot: a server that takes NULs out of a line, or whose strings end at
+//! one, finds a lone dot in `NUL . CRLF` and in `. NUL CRLF`. So NULs at the beginning of a line go away. Neither 7bit nor 8bit
+//! content may hold any (RFC 2045 §2.7, §2.8); those within a line can do no harm and stay.
 
 /// Where in a line the scanner stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Behind CRLF, or at the very beginning: a dot here is the sender's stuffing, or the end.
     LineStart,
-    /// Behind a newline that the sender did not mean as one: a dot here is content.
+    /// Behind a newline that the sender did not mean as one, or behind NULs that went away: a dot here is content.
     MendedLineStart,
     /// Elsewhere.
     Middle,
@@ -101,6 +105,23 @@ impl Scanner {
         }
     }
 
+    /// How many octets of `input` are NULs that go away, with nothing in their place; they are then behind the scanner.
+    pub fn swallow_nul(&mut self, input: &[u8]) -> Option<usize> {
+        let Step::Mend(Mend { swallow, insert: NOTHING }) = step(self.place, input) else { return None };
+        self.place = Place::MendedLineStart;
+        Some(swallow)
+    }
+
+    /// Whether content that begins with `input` would fold into a header field in front of it (RFC 5322 §2.2.3), once its
+    /// dot-stuffing is undone; `None` while that hangs on the next octet.
+    pub fn begins_folded(&self, input: &[u8]) -> Option<bool> {
+        match (self.place, input) {
+            (_, []) | (Place::LineStart, [b'.']) => None,
+            (_, [b' ' | b'\t', ..]) | (Place::LineStart, [b'.', b' ' | b'\t', ..]) => Some(true),
+            _ => Some(false),
+        }
+    }
+
     /// So many octets were looked at one by one.
     fn behind(&mut self, octets: usize) {
         self.careful = self.careful.saturating_sub(u8::try_from(octets).unwrap_or(u8::MAX));
@@ -120,17 +141,18 @@ fn proper_blocks(rest: &[u8]) -> (usize, Place) {
     }
 }
 
-/// Whether among the octets, each seen with the two behind it, there is a CR without LF, an LF without CR, or a dot at the
-/// beginning of a line. Without branches, so that it compiles to vector instructions.
+/// Whether among the octets, each seen with the two behind it, there is a CR without LF, an LF without CR, or a dot or a NUL
+/// at the beginning of a line. Without branches, so that it compiles to vector instructions.
 fn shows_something(octets: &[u8; BLOCK], second: &[u8; BLOCK], third: &[u8; BLOCK]) -> bool {
     octets.iter().zip(second).zip(third).fold(false, |shows, ((octet, second), third)| {
         let (cr, lf) = (*octet == b'\r', *second == b'\n');
-        shows | (cr ^ lf) | (lf & (*third == b'.'))
+        shows | (cr ^ lf) | (lf & ((*third == b'.') | (*third == 0)))
     })
 }
 
 const STUFFED: &[u8] = b"..";
 const NEWLINE: &[u8] = b"\r\n";
+const NOTHING: &[u8] = b"";
 
 enum Step {
     Clean(usize, Place),
@@ -152,20 +174,13 @@ fn step(place: Place, rest: &[u8]) -> Step {
             [b'\r', b'\n', ..] => Step::End(3),
             // A stuffed empty line, ended by a bare newline. To keep the dot would make it an end of data.
             [b'\r' | b'\n', ..] => mend(2, NEWLINE),
+            // A stuffed line that begins with NUL.
+            [0, ..] => mend(2, NOTHING),
             _ => Step::Clean(1, Place::Middle),
         },
+        (Place::LineStart | Place::MendedLineStart, [0, ..]) => mend(1, NOTHING),
         (Place::MendedLineStart, [b'.', ..]) => mend(1, STUFFED),
         _ => Step::Clean(memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len()), Place::Middle),
-    }
-}
-
-/// Whether content that begins with `input` would fold into a header field in front of it (RFC 5322 §2.2.3), once its
-/// dot-stuffing is undone; `None` while that hangs on the next octet.
-pub fn begins_folded(input: &[u8]) -> Option<bool> {
-    match input {
-        [] | [b'.'] => None,
-        [b' ' | b'\t', ..] | [b'.', b' ' | b'\t', ..] => Some(true),
-        _ => Some(false),
     }
 }
 

@@ -13,8 +13,9 @@ pub const AUTH_LIMIT: usize = 12_288;
 /// The most octets of an oversized line that are read and thrown away before the session is closed.
 pub const SKIP_LIMIT: usize = 64 * 1024;
 
-/// The largest chunk taken: what is left of a `u64` holds any Received field put in front of it.
-const CHUNK_LIMIT: u64 = 1 << 63;
+/// The largest chunk taken, in octets. A backend that counts in 32 bits would take a larger one for a small one and the rest
+/// of it for commands; what is left below 2^31 holds any Received field put in front of it.
+const CHUNK_LIMIT: u64 = (1 << 31) - 64 * 1024;
 
 /// What a command means to the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub enum Verb {
     Other,
     /// Never for a client behind a gate: it would speak of who the client is, swap the roles or open a raw exchange.
     Forbidden,
-    /// The first word of an HTTP request: a browser was tricked into talking to us, or a scanner.
+    /// An HTTP request: a browser was tricked into talking to us, or a scanner.
     Http,
 }
 
@@ -87,6 +88,9 @@ static COMMANDS: &[Entry] = &[
     entry("TURN", "turn", Verb::Forbidden),
     entry("ATRN", "atrn", Verb::Forbidden),
     entry("XEXCH50", "xexch50", Verb::Forbidden),
+    // An AUTH and a STARTTLS by other names, in Exchange.
+    entry("X-EXPS", "x-exps", Verb::Forbidden),
+    entry("X-ANONYMOUSTLS", "x-anonymoustls", Verb::Forbidden),
     entry("GET", "unknown", Verb::Http),
     entry("HEAD", "unknown", Verb::Http),
     entry("POST", "unknown", Verb::Http),
@@ -122,11 +126,28 @@ pub fn parse(line: &[u8]) -> Option<Command<'_>> {
     if word.is_empty() || !word.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_')) {
         return None;
     }
+    let argument = argument.trim_ascii();
+    // A browser's script may call its method what it likes, and no command that we do not know is about a path.
+    let unknown = if argument.starts_with(b"/") { Verb::Http } else { Verb::Other };
     let (verb, name) = COMMANDS
         .iter()
         .find(|entry| word.eq_ignore_ascii_case(entry.word.as_bytes()))
-        .map_or((Verb::Other, "unknown"), |entry| (entry.verb, entry.name));
-    Some(Command { verb, name, argument: argument.trim_ascii() })
+        .map_or((unknown, "unknown"), |entry| (entry.verb, entry.name));
+    Some(Command { verb, name, argument })
+}
+
+/// Whether the line is an HTTP request of which no more than the beginning needs to be there. What follows a line like that may
+/// have been written by somebody else than the one who sends it.
+pub fn is_http(line: &[u8]) -> bool {
+    let line = line.get(..COMMAND_LIMIT).unwrap_or(line);
+    parse(line.trim_ascii_end()).is_some_and(|command| command.verb == Verb::Http)
+}
+
+/// Whether what begins here is no text, and so no command: some other protocol.
+pub fn is_binary(input: &[u8]) -> bool {
+    // What may yet be a TLS record is told from its second octet on.
+    input.first().is_some_and(|octet| !octet.is_ascii() || (octet.is_ascii_control() && !b"\r\n\t".contains(octet)))
+        && input != b"\x16"
 }
 
 /// How long the command line may be that `input` begins with.
@@ -138,10 +159,15 @@ pub fn line_limit(input: &[u8]) -> usize {
 }
 
 /// Whether a backend that cuts lines at [`COMMAND_LIMIT`] finds no command in what it cuts off: there is nothing, or base64
-/// alone, as in AUTH and in the exchange behind it (RFC 4954 §4).
+/// alone, as in AUTH and in the exchange behind it (RFC 4954 §4), and no piece of that is a word like RSET.
 pub fn is_one_command(text: &[u8]) -> bool {
     let behind = text.get(COMMAND_LIMIT..).unwrap_or_default();
-    behind.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'='))
+    let is_base64 = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=');
+    behind.iter().all(is_base64) && behind.chunks(COMMAND_LIMIT).all(|piece| parse(piece).is_none_or(is_unknown))
+}
+
+fn is_unknown(command: Command<'_>) -> bool {
+    command.verb == Verb::Other && command.name == "unknown"
 }
 
 /// What the gate wants to know of a MAIL command.
@@ -202,6 +228,8 @@ mod tests {
             (b"DATAX", Some((Verb::Other, "unknown", b""))),
             (b"ETRN x", Some((Verb::Other, "etrn", b"x"))),
             (b"XCLIENT ADDR=1.2.3.4", Some((Verb::Forbidden, "xclient", b"ADDR=1.2.3.4"))),
+            (b"x-anonymoustls", Some((Verb::Forbidden, "x-anonymoustls", b""))),
+            (b"X-EXPS NTLM", Some((Verb::Forbidden, "x-exps", b"NTLM"))),
             (b"GET / HTTP/1.1", Some((Verb::Http, "unknown", b"/ HTTP/1.1"))),
             (b"", None),
             (b" ", None),
@@ -232,14 +260,20 @@ mod tests {
     }
 
     #[test]
-    fn http_is_known_by_its_first_word() {
-        let is_http = |line| parse(line).is_some_and(|command| command.verb == Verb::Http);
-        for line in [&b"GET / HTTP/1.1"[..], b"connect x:25", b"PRI * HTTP/2.0"] {
+    fn other_protocols_are_known_by_their_first_octets() {
+        for line in [&b"GET / HTTP/1.1"[..], b"connect x:25", b"PRI * HTTP/2.0", b"X /x HTTP/1.1", b"POST /\r\n"] {
             assert!(is_http(line), "{line:?}");
         }
-        for line in [&b"GETX"[..], b"HELP", b""] {
+        for line in [&b"GETX"[..], b"HELP", b"", b"NOOP /", b"X a/b"] {
             assert!(!is_http(line), "{line:?}");
         }
+        let long = [b"POST /".to_vec(), vec![b'x'; 3 * COMMAND_LIMIT]].concat();
+        assert!(is_http(&long) && is_http(&long[..COMMAND_LIMIT]));
+        for octet in 0..=255 {
+            let text = (b' '..=b'~').contains(&octet) || b"\r\n\t".contains(&octet);
+            assert_eq!(is_binary(&[octet, b'x']), !text, "{octet}");
+        }
+        assert!(!is_binary(b"") && !is_binary(b"\x16") && is_binary(b"\x16a"));
     }
 
     #[test]
@@ -272,9 +306,13 @@ mod tests {
             (b"0 LAST", Some((0, true))),
             (b"86", Some((86, false))),
             (b"0086  last", Some((86, true))),
-            (b"9223372036854775808 LAST", Some((1 << 63, true))),
-            (b"9223372036854775809", None),
-            (b"18446744073709551616", None),
+            (b"2147418112 LAST", Some((CHUNK_LIMIT, true))),
+            // What 32 and 64 bits cannot count.
+            (b"2147418113", None),
+            (b"2147483648", None),
+            (b"4294967301", None),
+            (b"9223372036854775808", None),
+            (b"18446744073709551621", None),
             (b"", None),
             (b"LAST", None),
             (b"+1", None),

@@ -22,6 +22,10 @@ use crate::protocol::{
     AuthRule, Context, Dialogue, Ended, Event, Farewell, Opening, Out, Side, TlsMode, Verdict, Violation, Wait,
 };
 
+/// The most commands in a row that lead to no message, as Postfix has it (`smtpd_junk_command_limit`). Each may take the whole
+/// deadline for a command, so that without a limit a client could keep its session, and the backend's, for ever.
+const IDLE_LIMIT: u16 = 100;
+
 /// One session's talk.
 pub struct SmtpDialogue {
     origin: Origin,
@@ -41,6 +45,8 @@ pub struct SmtpDialogue {
     messages: u32,
     /// Commands that were refused, by us or by the backend for their form.
     errors: u32,
+    /// Commands since the last message that lead to none.
+    idle: u16,
     /// Octets of an oversized line thrown away so far.
     skipped: usize,
     /// Octets came behind DATA or AUTH before its answer went to the client.
@@ -140,6 +146,7 @@ impl SmtpDialogue {
             transaction: Transaction::default(),
             messages: 0,
             errors: 0,
+            idle: 0,
             skipped: 0,
             early: None,
             began: false,
@@ -165,6 +172,9 @@ impl SmtpDialogue {
         }
         if self.errors >= self.origin.rules.max_errors {
             return Err(reasons::TOO_MANY_ERRORS.violation(replies::TOO_MANY_ERRORS));
+        }
+        if self.idle > IDLE_LIMIT {
+            return Err(reasons::TOO_IDLE.violation(replies::TOO_IDLE));
         }
         match self.afterwards {
             Afterwards::GoOn => Ok(None),
@@ -286,6 +296,7 @@ impl Dialogue for SmtpDialogue {
             Ended::Deadline(Wait::Greeting | Wait::Reply | Wait::Delivery) => {
                 self.backend_error(reasons::BACKEND_SILENT, out)
             }
+            Ended::TooSlow => self.farewell(Farewell::TooSlow, reasons::TOO_SLOW, out),
             Ended::Drain => self.drain(out),
         }
     }
@@ -294,12 +305,17 @@ impl Dialogue for SmtpDialogue {
         match &self.state {
             State::Greeting(_) => Wait::Greeting,
             State::Replaying(_) => Wait::Reply,
-            State::Content(_) | State::Chunk(_) | State::Discarding(_) => Wait::Body,
+            // Octets for a message that was never begun do not prolong the time to begin one.
+            State::Content(_) | State::Chunk(_) | State::Discarding(_) if self.began => Wait::Body,
+            State::Content(_) | State::Chunk(_) | State::Discarding(_) => Wait::Login,
             State::Commands | State::SaslResponse | State::Refusing(_) | State::Closing => match self.queue.front() {
                 Some(Pending::EndOfData | Pending::Bdat { last: true }) => Wait::Delivery,
                 Some(_) => Wait::Reply,
-                None if self.began => Wait::Command,
-                None => Wait::Login,
+                None if !self.began => Wait::Login,
+                // The next chunk of a message is more of its content, and a line without end is as good as one: either
+                // could be drawn out at a command's pace, octet by octet, for days.
+                None if self.transaction.chunks_began || self.skipped > 0 => Wait::Body,
+                None => Wait::Command,
             },
         }
     }

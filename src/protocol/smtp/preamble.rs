@@ -176,8 +176,12 @@ impl Preamble for SmtpPreamble {
             // An alert would be an answer to what we do not speak here.
             return Err(reasons::TLS_ON_CLEARTEXT.violation(b""));
         }
+        if command::is_binary(input) {
+            return Err(reasons::BINARY.violation(replies::NOT_BINARY));
+        }
         let (consumed, proper) = match first_line(input, command::line_limit(input)) {
             Line::Partial => return Ok(Heard { consumed: 0, next: Next::More }),
+            Line::TooLong if command::is_http(input) => return Err(reasons::HTTP.violation(replies::NOT_HTTP)),
             Line::TooLong => return self.skip(input, to_client, events),
             Line::BareNewline(n) => (n, false),
             Line::Whole(n) => (n, true),

@@ -14,6 +14,7 @@ pub const BEHIND_AUTH: Reason = Reason::new(Outcome::ClientError, "more before t
 pub const CLIENT_LOST: Reason = Reason::new(Outcome::ClientError, "client went away in a message");
 pub const CLIENT_CUT: Reason = Reason::new(Outcome::ClientError, "connection cut");
 pub const HTTP: Reason = Reason::new(Outcome::ClientError, "HTTP request on an SMTP port");
+pub const BINARY: Reason = Reason::new(Outcome::ClientError, "binary protocol on an SMTP port");
 pub const TLS_ON_CLEARTEXT: Reason = Reason::new(Outcome::ClientError, "TLS handshake on a cleartext port");
 
 pub const FORBIDDEN: Reason = Reason::new(Outcome::Policy, "command not allowed");
@@ -22,7 +23,8 @@ pub const STARTTLS_FIRST: Reason = Reason::new(Outcome::Policy, "command before 
 pub const STARTTLS_AGAIN: Reason = Reason::new(Outcome::Policy, "STARTTLS out of place");
 pub const BINARYMIME: Reason = Reason::new(Outcome::Policy, "BINARYMIME not offered");
 pub const NO_CHUNKING: Reason = Reason::new(Outcome::Policy, "BDAT not offered");
-pub const BARE_NEWLINE_IN_DATA: Reason = Reason::new(Outcome::Policy, "bare newline in message");
+pub const BARE_NEWLINE_IN_DATA: Reason = Reason::new(Outcome::Policy, "bare newline or leading NUL in message");
+pub const TOO_IDLE: Reason = Reason::new(Outcome::Policy, "too many commands without a message");
 pub const TOO_MANY_ERRORS: Reason = Reason::new(Outcome::Policy, "too many errors");
 
 pub const BACKEND_GONE: Reason = Reason::new(Outcome::BackendError, "backend closed the connection");
@@ -35,6 +37,7 @@ pub const BACKEND_INTERMEDIATE: Reason = Reason::new(Outcome::BackendError, "bac
 pub const BACKEND_REFUSES_HELLO: Reason = Reason::new(Outcome::BackendError, "backend refused the client's hello");
 pub const BACKEND_SILENT: Reason = Reason::new(Outcome::Timeout, "backend silent for too long");
 pub const CLIENT_SILENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long");
+pub const TOO_SLOW: Reason = Reason::new(Outcome::Timeout, "message comes in too slowly");
 pub const QUIT: Reason = Reason::new(Outcome::Ok, "closed after QUIT");
 pub const SHUTDOWN: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");
 

@@ -77,9 +77,10 @@ fn faulty(
         backend: Some(Faulty { stream: theirs, write_fails: write_fails.clone(), end }),
         backend_input: BytesMut::new(),
         dialogue: Box::new(dialogue),
+        least_rate: None,
     };
     let (_, stopped) = crate::stop::channel();
-    let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, |_| {}));
+    let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, |_| Duration::ZERO));
     FaultyBench { client, backend, write_fails, relay }
 }
 

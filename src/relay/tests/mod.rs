@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod ends;
+mod pace;
 mod turns;
 
 use std::io;
@@ -50,6 +51,9 @@ struct Bench {
     relay: tokio::task::JoinHandle<End<DuplexStream>>,
 }
 
+/// For the answer to a failed login.
+const PAUSE: Duration = Duration::from_secs(5);
+
 const REASON: Reason = Reason::new(Outcome::Policy, "test");
 
 fn pass_everything(_: Side, input: &[u8], _: &mut Out) -> Result<Verdict, Violation> {
@@ -73,6 +77,17 @@ fn bench_with(
     receive: impl FnMut(Side, &[u8], &mut Out) -> Result<Verdict, Violation> + Send + 'static,
     ended: impl FnMut(Ended, &mut Out) -> Verdict + Send + 'static,
 ) -> Bench {
+    bench_at(0, room, wait, receive, ended)
+}
+
+/// With a least rate of a message, in octets a second; who fails to log in waits five seconds for the answer.
+fn bench_at(
+    rate: u32,
+    room: usize,
+    wait: Wait,
+    receive: impl FnMut(Side, &[u8], &mut Out) -> Result<Verdict, Violation> + Send + 'static,
+    ended: impl FnMut(Ended, &mut Out) -> Verdict + Send + 'static,
+) -> Bench {
     let (client, ours) = duplex(room);
     let (backend, theirs) = duplex(room);
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -86,8 +101,10 @@ fn bench_with(
         backend: Some(theirs),
         backend_input: BytesMut::new(),
         dialogue: Box::new(dialogue),
+        least_rate: NonZeroU32::new(rate),
     };
-    let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, |_| {}));
+    let hear = |event| if matches!(event, Event::Auth { ok: false, .. }) { PAUSE } else { Duration::ZERO };
+    let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, hear));
     Bench { client, backend, told, wait, stop, relay }
 }
 
@@ -299,9 +316,10 @@ async fn without_a_backend_the_dialogue_hears_of_it_first() {
         backend: None,
         backend_input: BytesMut::new(),
         dialogue: Box::new(dialogue),
+        least_rate: None,
     };
     let (_stop, stopped) = crate::stop::channel();
-    let end = run(start, |_| Duration::from_secs(60), stopped, |_| {}).await;
+    let end = run(start, |_| Duration::from_secs(60), stopped, |_| Duration::ZERO).await;
     assert_eq!(read(&mut client, 3).await, "421");
     assert_eq!(*told.lock().unwrap(), [Ended::BackendEof]);
     assert_eq!(end.reason, BACKEND_GONE);

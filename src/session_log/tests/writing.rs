@@ -84,6 +84,12 @@ fn a_full_disk_costs_lines_which_are_counted() {
     verdict.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
     log.note(Stage::Secured, &record("smtp"));
     assert!(log.flush(), "a failing disk does not hold anybody up");
+    // And for the next line, with what must stand in front of it, and the two reports beside it.
+    for _ in 0..3 {
+        verdict.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+    }
+    log.note(Stage::Secured, &record("smtp"));
+    assert!(log.flush());
     drop(verdict);
     log.note(Stage::Secured, &record("imaps"));
     assert!(log.flush());
@@ -91,7 +97,7 @@ fn a_full_disk_costs_lines_which_are_counted() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
     assert_eq!(lines[0].len(), 10, "the torn line ends before the next begins");
-    assert!(lines[1].ends_with("WARN log lines were lost before this one lines=1"), "{text}");
+    assert!(lines[1].ends_with("WARN log lines were lost before this one lines=2"), "{text}");
     assert!(lines[2].contains("service=imaps"), "{text}");
 }
 
@@ -190,4 +196,13 @@ fn what_is_held_back_is_forgotten_with_its_sessions_or_released() {
     log.say(Level::Error, "the last word", &[]);
     drop(log);
     assert!(told().contains("the last word"), "{}", told());
+}
+
+#[test]
+fn a_queue_whose_writer_is_gone_keeps_nobody_waiting() {
+    let queue = Queue::default();
+    queue.close();
+    assert!(queue.take().is_none());
+    // Whoever closes a log asks for its last lines, and the writer may have been quicker.
+    assert!(queue.flush(Duration::from_millis(50)), "all is written");
 }

@@ -25,7 +25,7 @@ fn issued(subject: &str, year: i32, signed: bool) -> (tempfile::NamedTempFile, C
 
 fn fact(ca: config::ClientCertificates, presented: Option<&CertificateDer<'static>>) -> Option<ClientCertificate> {
     let presented = presented.map(std::slice::from_ref);
-    ClientCertificates::new(&ca).unwrap().fact(presented, UnixTime::now())
+    ClientCertificates::new(&ca, None).unwrap().fact(presented, UnixTime::now())
 }
 
 fn presented(common_name: &str, issuer: &str, verified: bool) -> Option<ClientCertificate> {
@@ -70,7 +70,7 @@ fn a_name_cannot_break_out_of_a_line() {
 fn an_error_names_the_file_of_authorities() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     for (path, text) in [(empty.path(), "holds no certificate"), (Path::new("/nonexistent/ca.pem"), "cannot be read")] {
-        let error = ClientCertificates::new(&config::ClientCertificates::Require { ca: path.to_path_buf() });
+        let error = ClientCertificates::new(&config::ClientCertificates::Require { ca: path.to_path_buf() }, None);
         let error = error.err().unwrap().to_string();
         assert!(error.starts_with(&path.display().to_string()) && error.contains(text), "{error}");
     }

@@ -14,7 +14,7 @@ fn listener(service: &str, identity: ClientIdentity) -> Listener {
     Listener {
         service: Service::by_name(service).unwrap(),
         listen: vec!["127.0.0.1:0".parse().unwrap()],
-        backend: backend(),
+        backends: vec![backend()],
         identity,
         relay_as_proxy: identity == ClientIdentity::None,
         accept_proxy_from: Vec::new(),
@@ -50,7 +50,7 @@ fn told(
     test: Option<SelfTest>,
 ) -> (Vec<Verdict>, String) {
     let mut all = Vec::new();
-    let answers = Answers { probe: Probe { seen, takes }, self_test: test };
+    let answers = Answers { probe: Probe { seen, takes }, self_test: test, exposure: None };
     tell(listener, answers, &mut Findings::new("backend", "x", &mut all));
     let verdicts = all.iter().map(|finding| finding.verdict).collect();
     let text = all.iter().map(|f| format!("{}\n{}\n", f.message, f.advice.as_deref().unwrap_or_default())).collect();
@@ -158,4 +158,32 @@ fn a_backend_that_could_be_told_who_the_client_is_should_be() {
     let (verdicts, text) = told(&listener("imaps", None), seen(&["IMAP4rev1"]), takes(&[ProxyV2]), Option::None);
     assert_eq!(verdicts, [Verdict::Ok, Verdict::Warn], "{text}");
     assert!(text.contains("set client_identity = \"proxy-v2\""), "{text}");
+}
+
+#[test]
+fn what_the_backend_alone_leaves_open_is_told() {
+    use ClientIdentity::{ProxyV2, Xclient};
+    use Verdict::{Note, Warn};
+    let told = |listener: &Listener, exposure: &Exposure| {
+        let mut all = Vec::new();
+        tell_exposure(listener, exposure, &mut Findings::new("backend", "x", &mut all));
+        all.into_iter()
+            .map(|f| (f.verdict, format!("{} {}", f.message, f.advice.unwrap_or_default())))
+            .collect::<Vec<_>>()
+    };
+    let smtp = listener("smtp", ProxyV2);
+    assert_eq!(told(&smtp, &Exposure::default()), []);
+    let elsewhere = Exposure { elsewhere: vec!["192.0.2.9:10025".parse().unwrap()], ..Exposure::default() };
+    for (service, expected) in [("smtp", "master.cf"), ("imaps", "inet_listener")] {
+        let found = told(&listener(service, ProxyV2), &elsewhere);
+        assert!(
+            matches!(&found[..], [(Warn, text)] if text.contains("192.0.2.9:10025") && text.contains(expected)),
+            "{found:?}"
+        );
+    }
+    let xclient = Exposure { xclient: true, ..Exposure::default() };
+    assert!(matches!(&told(&smtp, &xclient)[..], [(Warn, text)] if text.contains("smtpd_authorized_xclient_hosts")));
+    assert_eq!(told(&listener("smtp", Xclient), &xclient), []);
+    let lenient = Exposure { bare_newline: true, ..Exposure::default() };
+    assert!(matches!(&told(&smtp, &lenient)[..], [(Note, text)] if text.contains("CVE-2023-51764")));
 }

@@ -60,6 +60,10 @@ impl BeforeLogin {
         match self.turn {
             Turn::Continue { octets, kind } => {
                 self.turn = if octets == 0 { Turn::Rest } else { Turn::Octets(octets) };
+                if let Some(login) = self.login.as_mut().filter(|_| octets == 0) {
+                    // An empty literal is the name, if that is still to come; the next one is not.
+                    login.unnamed = false;
+                }
                 Ok(match kind {
                     LiteralKind::Synchronising => Verdict::Pass(line.len()),
                     // The client has not asked and does not wait.

@@ -5,6 +5,7 @@ use super::super::overlong::{Overlong, Skipped};
 use super::super::{Refusal, answer, foreign, limits, reasons, violation};
 use super::id::Id;
 use super::{BeforeLogin, Login, Pending, Turn};
+use crate::facts::Reason;
 use crate::protocol::line::{Line, first_line};
 use crate::protocol::{Event, Out, Verdict, Violation, sasl};
 
@@ -18,7 +19,7 @@ impl BeforeLogin {
             Turn::Id(_) => self.id(input, out),
             Turn::Octets(octets) => {
                 let octets = *octets;
-                Ok(self.literal(octets, input))
+                self.literal(octets, input)
             }
             Turn::Rest => self.rest(input, out),
             Turn::Dead(octets) => {
@@ -37,6 +38,9 @@ impl BeforeLogin {
 
     /// A command's first line.
     fn command(&mut self, input: &[u8], out: &mut Out) -> Result<Verdict, Violation> {
+        if foreign::is_binary(input) {
+            return self.turn_away(foreign::BINARY);
+        }
         let (octets, problem) = match first_line(input, line_limit(input)) {
             Line::Partial => return Ok(Verdict::More),
             Line::Whole(octets) => (octets, None),
@@ -45,10 +49,9 @@ impl BeforeLogin {
         };
         let line = input.get(..octets).unwrap_or(input);
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
-        if !self.heard && foreign::is_http(text) {
-            return Err(violation(foreign::HTTP, "This is an IMAP server"));
+        if foreign::is_http(text) {
+            return self.turn_away(foreign::HTTP);
         }
-        self.heard = true;
         let command = match (problem, command::head(text)) {
             (Some(problem), _) => Err(problem),
             (None, Err(_)) => Err(reasons::NO_COMMAND),
@@ -85,6 +88,11 @@ impl BeforeLogin {
                 Ok(self.forward(octets, text, command.literal, out))
             }
         }
+    }
+
+    /// Ends the session of a client that speaks something else, once it has the answers that it is owed.
+    fn turn_away(&self, reason: Reason) -> Result<Verdict, Violation> {
+        if self.pending.is_empty() { Err(violation(reason, "This is an IMAP server")) } else { Ok(Verdict::Hold) }
     }
 
     /// Refuses a command that nothing has passed of.
@@ -125,14 +133,20 @@ impl BeforeLogin {
     }
 
     /// A literal's octets: they pass whole.
-    fn literal(&mut self, octets: usize, input: &[u8]) -> Verdict {
-        let Some(value) = input.get(..octets) else { return Verdict::More };
-        if let Some(login) = self.login.as_mut().filter(|login| login.unnamed) {
-            login.unnamed = false;
-            login.user = Some(sasl::printable(value));
+    fn literal(&mut self, octets: usize, input: &[u8]) -> Result<Verdict, Violation> {
+        let Some(value) = input.get(..octets) else { return Ok(Verdict::More) };
+        if let Some(login) = &mut self.login {
+            // RFC 9051 §9 has no NUL in a literal: Dovecot's strings end there, and it would be another user's name than the log's. A
+            // line end is no part of a name or password, and a backend that repeats one would say the rest as a line of its own.
+            if value.iter().any(|octet| matches!(octet, 0 | b'\r' | b'\n')) {
+                return Err(violation(reasons::MALFORMED, "A name or password holds no NUL and no line end"));
+            }
+            if std::mem::take(&mut login.unnamed) {
+                login.user = Some(sasl::printable(value));
+            }
         }
         self.turn = Turn::Rest;
-        Verdict::Pass(octets)
+        Ok(Verdict::Pass(octets))
     }
 
     /// The line behind a literal.
@@ -232,9 +246,7 @@ fn judge<'a>(head: &Head<'a>, line: &[u8]) -> Result<Command<'a>, Refusal> {
         "starttls" => return Err(reasons::STARTTLS_IN_TLS),
         // RFC 4978 §3: in the authenticated state. Before it, the login itself would be hidden from us.
         "compress" => return Err(reasons::COMPRESS_TOO_EARLY),
-        "authenticate" if literal.is_some() || head.arguments.is_none_or(<[u8]>::is_empty) => {
-            return Err(reasons::MECHANISM);
-        }
+        "authenticate" if !head.arguments.is_some_and(names_a_mechanism) => return Err(reasons::MECHANISM),
         // Its own limit stands where it is collected.
         "id" => {}
         _ if literal.is_some_and(|literal| is_too_large(&literal)) => return Err(reasons::LARGE_LITERAL),
@@ -243,14 +255,27 @@ fn judge<'a>(head: &Head<'a>, line: &[u8]) -> Result<Command<'a>, Refusal> {
     Ok(Command { head: *head, name, literal, scan })
 }
 
+/// RFC 9051 §6.2.2, RFC 4959 §3: a mechanism, and perhaps one word of base64 behind one space. Dovecot 1 reads its arguments as it
+/// does any, quotes and all, and Dovecot 2 takes everything behind the first space for the response: what both read alike
+/// is what the log says.
+fn names_a_mechanism(arguments: &[u8]) -> bool {
+    let (mechanism, initial) = command::token(arguments);
+    let base64 = |octet: &u8| octet.is_ascii_alphanumeric() || b"+/=".contains(octet);
+    !mechanism.is_empty()
+        && mechanism.iter().all(|octet| command::is_atom_char(*octet))
+        && initial.is_none_or(|response| !response.is_empty() && response.iter().all(base64))
+}
+
 /// What the log will say if the command is a login.
 fn login(command: &Command<'_>) -> Option<Login> {
     let arguments = command.head.arguments.unwrap_or_default();
     match command.name {
         // As Dovecot's log calls it: the password comes in the clear, inside TLS.
         "login" => {
+            // As Dovecot does, which skips any number of spaces: what it takes for the password must not be the name here.
+            let arguments = arguments.trim_ascii_start();
             let user = command::astring(arguments).map(|(name, _)| sasl::printable(&name));
-            Some(Login { method: "PLAIN".to_owned(), unnamed: user.is_none(), user })
+            Some(Login { method: "PLAIN".to_owned(), unnamed: arguments.starts_with(b"{"), user })
         }
         "authenticate" => {
             let (mechanism, initial) = command::token(arguments);

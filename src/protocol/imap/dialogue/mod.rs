@@ -33,8 +33,6 @@ pub(super) struct BeforeLogin {
     /// What of the command at hand has been read.
     scan: Scan,
     errors: Errors,
-    /// Whether the client has said anything.
-    heard: bool,
     /// Whether input of the client waits for the backend.
     held: bool,
     /// Whether the client will send nothing more.
@@ -95,7 +93,6 @@ impl BeforeLogin {
             login: None,
             scan: Scan::default(),
             errors: Errors::new(context),
-            heard: false,
             held: false,
             gone: false,
             bye: false,
@@ -141,7 +138,7 @@ impl Dialogue for BeforeLogin {
                 };
             }
             Ended::BackendEof if self.bye => return Verdict::Close,
-            Ended::Deadline(Wait::Login | Wait::Command | Wait::Body) => Farewell::Timeout,
+            Ended::Deadline(Wait::Login | Wait::Command | Wait::Body) | Ended::TooSlow => Farewell::Timeout,
             Ended::BackendEof | Ended::Deadline(Wait::Greeting | Wait::Reply | Wait::Delivery) => {
                 Farewell::BackendUnavailable
             }

@@ -88,6 +88,9 @@ fn octets_that_cannot_be_told_from_commands_end_the_session() {
         (&[c("a X {1+}\r\nx {4097+}\r\n"), b("a BAD\r\n")], large),
         (&[c("a AUTHENTICATE X\r\n"), b(ASK), c("x\n")], "malformed command"),
         (&[c("GET / HTTP/1.1\r\n")], "HTTP request on an IMAP port"),
+        (&[c("\r\nPOST /x HTTP/1.1\r\nb NOOP\r\n")], "HTTP request on an IMAP port"),
+        (&[c("X /x HTTP/1.1\r\nb NOOP\r\n")], "HTTP request on an IMAP port"),
+        (&[c("\0\x03\r\nb NOOP\r\n")], "binary protocol on an IMAP port"),
     ];
     for (steps, reason) in cases {
         let seen = greeted(steps);
@@ -97,6 +100,30 @@ fn octets_that_cannot_be_told_from_commands_end_the_session() {
     }
     let fits = greeted(&[c(format!("a LOGIN {{4096+}}\r\n{} x\r\n", "u".repeat(4096))), b(ASK), b("a OK\r\n")]);
     assert_eq!(fits.end, End::Spliced);
+}
+
+#[test]
+fn rfc9051_9_a_name_or_password_in_a_literal_is_one_line_and_ends_where_it_says() {
+    for octet in ["\0", "\r", "\n"] {
+        let name = format!("adm{octet}in");
+        let first = [c("a LOGIN {6}\r\n"), b(ASK), c(format!("{name} secret\r\n"))];
+        let second = [c("a LOGIN x {6}\r\n"), b(ASK), c(format!("{name}\r\nn NOOP\r\n"))];
+        for steps in [first, second] {
+            let seen = greeted(&steps);
+            assert_eq!(seen.end, End::Broken("malformed command"), "{octet:?}");
+            assert!(!seen.to_backend.contains("adm"), "{octet:?}");
+        }
+    }
+}
+
+#[test]
+fn other_protocols_wait_for_the_answers_before_them() {
+    for (foreign, reason) in [("GET / HTTP/1.1\r\n", "HTTP"), ("\x01\r\n", "binary protocol")] {
+        let seen = greeted(&[c(format!("n NOOP\r\n{foreign}m NOOP\r\n")), b("n OK\r\n")]);
+        assert_eq!(seen.to_client, "n OK\r\n* BYE This is an IMAP server\r\n");
+        assert!(matches!(seen.end, End::Broken(why) if why.starts_with(reason)), "{:?}", seen.end);
+        assert_eq!(seen.to_backend, "n NOOP\r\n");
+    }
 }
 
 #[test]

@@ -56,8 +56,8 @@ fn refused_commands_are_answered_and_the_session_goes_on() {
         ("a  NOOP\r\n", "a BAD A command is a tag, a space and a name\r\n"),
         ("\r\n", "* BAD A command is a tag, a space and a name\r\n"),
         ("+ NOOP\r\n", "* BAD A command is a tag, a space and a name\r\n"),
-        ("\u{e9} NOOP\r\n", "* BAD A command is a tag, a space and a name\r\n"),
-        ("\x16a NOOP\r\n", "* BAD A command is a tag, a space and a name\r\n"),
+        ("a\u{e9} NOOP\r\n", "* BAD A command is a tag, a space and a name\r\n"),
+        ("\ta NOOP\r\n", "* BAD A command is a tag, a space and a name\r\n"),
         ("EHLO there\r\n", "EHLO BAD Please begin TLS with STARTTLS first\r\n"),
     ];
     for (input, answer) in cases {
@@ -93,7 +93,16 @@ fn other_protocols_are_turned_away_at_once() {
     let cases: &[(&[u8], &str, &str)] = &[
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "* BYE This is an IMAP server\r\n", "HTTP request on an IMAP port"),
         (b"POST /x HTTP/1.1\n", "* BYE This is an IMAP server\r\n", "HTTP request on an IMAP port"),
+        (b"PATCH /x HTTP/1.1\r\n", "* BYE This is an IMAP server\r\n", "HTTP request on an IMAP port"),
+        (
+            b"\r\nX-Mine /x HTTP/1.1\r\n",
+            "* BAD A command is a tag, a space and a name\r\n* BYE This is an IMAP server\r\n",
+            "HTTP request on an IMAP port",
+        ),
         (b"\x16\x03\x01\x02\x00\x01", "", "TLS handshake on a cleartext port"),
+        (b"\x16\xfe\xff\0\0", "* BYE This is an IMAP server\r\n", "binary protocol on an IMAP port"),
+        (b"\xc3\xa9 NOOP\r\n", "* BYE This is an IMAP server\r\n", "binary protocol on an IMAP port"),
+        (b"\0\x03\0\x58\r\na LOGIN x y\r\n", "* BYE This is an IMAP server\r\n", "binary protocol on an IMAP port"),
     ];
     for (input, answer, end) in cases {
         let heard = preamble(input);

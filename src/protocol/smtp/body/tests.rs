@@ -56,6 +56,13 @@ fn rfc5321_4_1_1_4_only_crlf_dot_crlf_ends_content() {
         (b"a\r\n.\r\r\nb\r\n.\r\n", b"a\r\n\r\n\r\nb\r\n.\r\n", Some(b"")),
         (b"a\n..\nb\r\n.\r\n", b"a\r\n...\r\nb\r\n.\r\n", Some(b"")),
         (b".\na\r\n.\r\n", b"\r\na\r\n.\r\n", Some(b"")),
+        // NUL where it would hide a dot, and where it would not.
+        (b"a\r\n\0.\r\nb\r\n.\r\n", b"a\r\n..\r\nb\r\n.\r\n", Some(b"")),
+        (b"a\r\n.\0\r\nb\r\n.\r\n", b"a\r\n\r\nb\r\n.\r\n", Some(b"")),
+        (b"a\r\n.\0.\r\nb\r\n.\r\n", b"a\r\n..\r\nb\r\n.\r\n", Some(b"")),
+        (b"a\n\0\0.\0\nb\r\n.\r\n", b"a\r\n..\0\r\nb\r\n.\r\n", Some(b"")),
+        (b"\0.\r\n\0\r\n.\r\n", b"..\r\n\r\n.\r\n", Some(b"")),
+        (b"a\0.\r\n..\0\r\n.\r\n", b"a\0.\r\n..\0\r\n.\r\n", Some(b"")),
     ];
     for (content, sent, behind) in cases {
         for size in 1..=content.len() {
@@ -82,11 +89,17 @@ fn content_that_would_fold_is_known() {
         (b"Subject", Some(false)),
     ];
     for (input, expected) in cases {
-        assert_eq!(begins_folded(input), *expected, "{input:?}");
+        assert_eq!(Scanner::new().begins_folded(input), *expected, "{input:?}");
     }
+    // Behind NULs that went away a dot is no stuffing.
+    let mut scanner = Scanner::new();
+    assert_eq!(scanner.swallow_nul(b".\0. x"), Some(2));
+    assert_eq!(scanner.swallow_nul(b". x"), None);
+    assert_eq!(scanner.begins_folded(b". x"), Some(false));
+    assert_eq!(scanner.begins_folded(b" x"), Some(true));
 }
 
-/// The rule by itself, without regard to speed: decode, mend the newlines, encode.
+/// The rule by itself, without regard to speed: decode, mend the newlines, take NULs off the beginnings of lines, encode.
 fn model(content: &[u8]) -> Option<Vec<u8>> {
     let end = if content.starts_with(b".\r\n") {
         0
@@ -117,6 +130,7 @@ fn model(content: &[u8]) -> Option<Vec<u8>> {
     let mut encoded = Vec::new();
     let count = lines.len();
     for (place, line) in lines.into_iter().enumerate() {
+        let line: Vec<u8> = line.into_iter().skip_while(|octet| *octet == 0).collect();
         if line.first() == Some(&b'.') {
             encoded.push(b'.');
         }
@@ -149,6 +163,8 @@ fn reference(content: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
                 return (sent, Some(left.to_vec()));
             }
             (b'.', [b'\r' | b'\n', ..], Place::LineStart) => (2, b"\r\n", Place::MendedLineStart),
+            (b'.', [0, ..], Place::LineStart) => (2, b"", Place::MendedLineStart),
+            (0, _, Place::LineStart | Place::MendedLineStart) => (1, b"", Place::MendedLineStart),
             (b'.', _, Place::MendedLineStart) => (1, b"..", Place::Middle),
             (octet, ..) => (1, std::slice::from_ref(octet), Place::Middle),
         };
@@ -160,8 +176,21 @@ fn reference(content: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
 
 #[test]
 fn nothing_hides_in_a_block_or_between_two() {
-    let others: &[&[u8]] =
-        &[b"\r", b"\n", b".", b"\0", b"\r\n", b"\n\r", b"\r\r\n", b"\r\n.", b"\n.", b"\r.", b"\n.\r\n", b"\r\n.\r\n"];
+    let others: &[&[u8]] = &[
+        b"\r",
+        b"\n",
+        b".",
+        b"\0",
+        b"\r\n",
+        b"\n\r",
+        b"\r\r\n",
+        b"\r\n.",
+        b"\r\n\0",
+        b"\n.",
+        b"\r.",
+        b"\n.\r\n",
+        b"\r\n.\r\n",
+    ];
     for line in [&b"abcd.\r\n"[..], b"\r\n", &b"a".repeat(BLOCK + 1)] {
         let clean: Vec<u8> = line.iter().copied().cycle().take(3 * BLOCK).collect();
         for (other, place) in others.iter().flat_map(|other| (0..2 * BLOCK).map(move |place| (other, place))) {
@@ -214,7 +243,7 @@ proptest! {
 
     #[test]
     fn what_leaves_is_the_content_with_whole_newlines(
-        mut content in prop::collection::vec(prop::sample::select(b"\r\r\n\n..a ".to_vec()), 0..40),
+        mut content in prop::collection::vec(prop::sample::select(b"\r\r\n\n..a \0".to_vec()), 0..40),
         size in 1_usize..12,
     ) {
         content.extend_from_slice(b"\r\n.\r\n");
@@ -233,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn any_cutting_is_the_same(content in prop::collection::vec(prop::sample::select(b"\r\n.a".to_vec()), 0..60), size in 1_usize..20) {
+    fn any_cutting_is_the_same(content in prop::collection::vec(prop::sample::select(b"\r\n.a\0".to_vec()), 0..60), size in 1_usize..20) {
         let whole = run(&content, content.len().max(1));
         prop_assert_eq!(run(&content, size), whole);
     }

@@ -149,6 +149,7 @@ impl SmtpDialogue {
             Pending::EndOfData => {
                 out.events.push(Event::Message { accepted: ok });
                 self.transaction = Transaction::default();
+                self.idle = 0;
             }
             Pending::Bdat { last } => self.chunk_answered(last, ok, out),
             Pending::Rset if ok => self.transaction = Transaction::default(),
@@ -187,6 +188,9 @@ impl SmtpDialogue {
             out.events.push(Event::Message { accepted: ok });
         }
         if last {
+            if transaction.accepted > 0 {
+                self.idle = 0;
+            }
             *transaction = Transaction::default();
         } else if !ok {
             // Should the backend take another chunk in spite of that, a new message begins with it.

@@ -3,7 +3,7 @@
 use bytes::BufMut;
 
 use super::pending::Pending;
-use super::{Early, SmtpDialogue, State};
+use super::{Early, IDLE_LIMIT, SmtpDialogue, State};
 use crate::facts::Reason;
 use crate::protocol::line::{Line, first_line};
 use crate::protocol::smtp::command::{self, Command, Verb};
@@ -29,7 +29,7 @@ impl SmtpDialogue {
 
     /// A command or a SASL response.
     fn line(&mut self, input: &[u8], out: &mut Out) -> Result<Verdict, Violation> {
-        if self.errors >= self.origin.rules.max_errors || self.queue.is_full() {
+        if self.errors >= self.origin.rules.max_errors || self.idle > IDLE_LIMIT || self.queue.is_full() {
             return Ok(Verdict::Hold);
         }
         if let Some(last) = self.queue.back().filter(|last| last.is_last_in_group()) {
@@ -48,15 +48,25 @@ impl SmtpDialogue {
             return self.skip(input, out);
         }
         let sasl = matches!(self.state, State::SaslResponse);
+        if !sasl && command::is_binary(input) {
+            return self.violate(reasons::BINARY.violation(replies::NOT_BINARY));
+        }
         let limit = if sasl { command::AUTH_LIMIT } else { command::line_limit(input) };
         let (len, proper) = match first_line(input, limit) {
             Line::Partial => return Ok(Verdict::More),
+            Line::TooLong if !sasl && command::is_http(input) => {
+                return self.violate(reasons::HTTP.violation(replies::NOT_HTTP));
+            }
             Line::TooLong => return self.skip(input, out),
             Line::BareNewline(n) => (n, false),
             Line::Whole(n) => (n, true),
         };
         let line = input.get(..len).unwrap_or_default();
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+        // Whatever its line ends in.
+        if !sasl && !proper && command::is_http(line) {
+            return self.violate(reasons::HTTP.violation(replies::NOT_HTTP));
+        }
         if !proper {
             return Ok(self.refuse_line(len, replies::BARE_NEWLINE, reasons::BARE_NEWLINE, out));
         }
@@ -64,6 +74,10 @@ impl SmtpDialogue {
             return Ok(self.refuse_line(len, replies::LINE_TOO_LONG, reasons::LINE_TOO_LONG, out));
         }
         if sasl {
+            // RFC 4954 §4: base64, or a `*` alone. A control could make a second line of it, or a `*` of something longer.
+            if text.iter().any(u8::is_ascii_control) {
+                return Ok(self.refuse_line(len, replies::BAD_SYNTAX, reasons::BAD_SYNTAX, out));
+            }
             if let Some(exchange) = &mut self.exchange {
                 exchange.response(text);
             }
@@ -83,6 +97,9 @@ impl SmtpDialogue {
     fn command(&mut self, command: Command<'_>, input: &[u8], len: usize, out: &mut Out) -> Result<Verdict, Violation> {
         let Command { verb, name, argument } = command;
         let tls = self.origin.tls.is_some();
+        if matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Rset | Verb::Noop | Verb::Vrfy | Verb::Help | Verb::Other) {
+            self.idle = self.idle.saturating_add(1);
+        }
         let pending = match verb {
             Verb::Ehlo | Verb::Helo => {
                 out.events.push(Event::Helo(path::hello(argument, false).into()));

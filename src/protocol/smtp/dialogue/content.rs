@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::pending::Pending;
 use super::{SmtpDialogue, State};
-use crate::protocol::smtp::body::{self, Found, Scanner};
+use crate::protocol::smtp::body::{Found, Scanner};
 use crate::protocol::smtp::command::{self, Bdat};
 use crate::protocol::smtp::received::{self, Trace};
 use crate::protocol::smtp::{reasons, replies};
@@ -50,8 +50,16 @@ impl SmtpDialogue {
     pub(super) fn content(&mut self, input: &[u8], out: &mut Out) -> Verdict {
         let State::Content(Content { at, mut scanner, began }) = self.state else { return Verdict::More };
         if !began {
+            let before = scanner;
+            if let Some(n) = scanner.swallow_nul(input) {
+                if self.origin.rules.bare_newline == BareNewline::Reject {
+                    return self.reject(before, out);
+                }
+                self.state = State::Content(Content { at, scanner, began });
+                return Verdict::Drop(n);
+            }
             // The field stands right before the content, and an empty line between them if they would fold together.
-            let Some(apart) = body::begins_folded(input) else { return Verdict::More };
+            let Some(apart) = scanner.begins_folded(input) else { return Verdict::More };
             self.received(at, apart, &mut out.to_backend);
         }
         let mut done = 0;

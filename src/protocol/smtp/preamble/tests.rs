@@ -155,12 +155,22 @@ fn what_is_no_smtp_is_closed_at_once() {
         (b"CONNECT x:25 HTTP/1.1\r\n", http),
         (b"OPTIONS * HTTP/1.1\r\n", http),
         (b"NOOP\r\nput /\r\n", http),
+        (b"X-Mine /x HTTP/1.1\r\n", http),
+        (b"\x16\xfe\xff\0\0", "binary protocol on an SMTP port"),
+        (b"NOOP\r\n\0\x03\0\x58\r\nNOOP\r\n", "binary protocol on an SMTP port"),
+        (b"\r\n\r\n\0\r\nQUIT\n!", "binary protocol on an SMTP port"),
         (b"\x16\x03\x01\x02\x00\x01", "TLS handshake on a cleartext port"),
     ];
     for (input, phrase) in cases {
         assert_eq!(run("smtp", input).end, End::Violated(phrase), "{input:?}");
     }
     assert_eq!(run("smtp", b"\x16\x03\x01").to_client, "");
+    // However long the path is, the body behind it is not obeyed.
+    for octets in [command::COMMAND_LIMIT, 9000] {
+        let long = [b"POST /".to_vec(), vec![b'x'; octets], b" HTTP/1.1\r\n\r\nEHLO x\r\n".to_vec()].concat();
+        let seen = run("smtp", &long);
+        assert_eq!((seen.end, seen.to_client.as_str()), (End::Violated(http), "554 5.5.0 This is SMTP, not HTTP\r\n"));
+    }
 }
 
 #[test]

@@ -230,3 +230,31 @@ fn rfc5322_3_3_dates() {
         assert_eq!(to, expected);
     }
 }
+
+#[test]
+fn no_character_of_any_name_leaves_its_place_in_the_field() {
+    let written = |name: &str| {
+        let mut tls = TlsFacts::example();
+        tls.client_certificate =
+            ClientCertificate::Presented { common_name: name.to_owned(), issuer: name.to_owned(), verified: true };
+        let client = hello(name, true);
+        let trace = Trace { user: Some(name), recipient: None, ..trace(&client) };
+        field(&context("203.0.113.5:1", Some(name), Some(tls)), &trace)
+    };
+    // The same words as those of a name without anything to it, and the same folds.
+    let shape = |field: &str| field.split("\r\n").map(|line| line.split(' ').count()).collect::<Vec<_>>();
+    let harmless = shape(&written("aXb"));
+    for c in (0..0x300).filter_map(char::from_u32).chain("\u{2028}\u{202e}\u{feff}".chars()) {
+        let field = written(&format!("a{c}b"));
+        assert!(
+            field.bytes().all(|octet| (b' '..=b'~').contains(&octet) || b"\r\n\t".contains(&octet)),
+            "{c:?}: {field}"
+        );
+        assert_eq!(field.matches('\n').count(), field.matches("\r\n\t").count() + 1, "{c:?}: {field}");
+        assert_eq!(field.matches('(').count(), field.matches(')').count(), "{c:?}: {field}");
+        // Beyond ASCII there is a mark for each octet, which may fold a line elsewhere.
+        if c.is_ascii() && c != ' ' {
+            assert_eq!(shape(&field), harmless, "{c:?}: {field}");
+        }
+    }
+}

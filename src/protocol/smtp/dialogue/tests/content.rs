@@ -55,7 +55,7 @@ fn rfc5321_4_4_received_stands_right_before_the_content() {
         (b".\r\n", b".\r\n"),
         (b"..\r\n.\r\n", b"..\r\n.\r\n"),
         (b"\r\n.\r\n", b"\r\n.\r\n"),
-        (b"\0\xff\r\n.\r\n", b"\0\xff\r\n.\r\n"),
+        (b"\xff\0\r\n.\r\n", b"\xff\0\r\n.\r\n"),
         // RFC 5322 §2.2.3: these would fold into the field.
         (b" x\r\n.\r\n", b"\r\n x\r\n.\r\n"),
         (b"\tx\r\n.\r\n", b"\r\n\tx\r\n.\r\n"),
@@ -64,6 +64,12 @@ fn rfc5321_4_4_received_stands_right_before_the_content() {
         (b"a\n.\nb\r\n.\r\n", b"a\r\n..\r\nb\r\n.\r\n"),
         (b"a\r.\r\nb\r\n.\r\n", b"a\r\n..\r\nb\r\n.\r\n"),
         (b"\n x\r\n.\r\n", b"\r\n x\r\n.\r\n"),
+        // NULs that go away; what stands behind them would fold, or is a dot of the content.
+        (b"\0\0\xff\r\n.\r\n", b"\xff\r\n.\r\n"),
+        (b"\0 x\r\n.\r\n", b"\r\n x\r\n.\r\n"),
+        (b".\0 x\r\n.\r\n", b"\r\n x\r\n.\r\n"),
+        (b"\0. x\r\n.\r\n", b".. x\r\n.\r\n"),
+        (b".\0.\r\n.\r\n", b"..\r\n.\r\n"),
     ];
     for (content, expected) in cases {
         let (client, backend, seen) = after(&smtp(), &data(), &[c(content), b("250 taken\r\n")]);
@@ -143,8 +149,8 @@ fn content_before_a_354_waits_and_before_anything_else_is_the_end() {
 
 #[test]
 fn a_rejected_message_never_ends_for_the_backend() {
-    let reply = "550 5.5.2 Error: bare CR or LF in message\r\n\
-        421 4.7.0 Error: closing after a bare CR or LF in a message\r\n";
+    let reply = "550 5.5.2 Error: bare CR or LF, or NUL at the beginning of a line, in message\r\n\
+        421 4.7.0 Error: closing after that\r\n";
     let cases: &[(&[u8], &str)] = &[
         (b"a\nb\r\n.\r\nQUIT\r\n", "{R}a"),
         (b"a\rb\r\n.\r\n", "{R}a"),

@@ -8,6 +8,7 @@ use crate::protocol::{Ended, Event, Wait};
 
 const DOWN: &str = "421 4.3.2 mx.example.com Service not available, try again later\r\n";
 const LATE: &str = "421 4.4.2 mx.example.com Error: timeout exceeded\r\n";
+const SLOW: &str = "421 4.4.2 mx.example.com Error: the message comes in too slowly\r\n";
 const STOP: &str = "421 4.3.2 mx.example.com Service shutting down, try again later\r\n";
 
 fn gone() -> Step {
@@ -77,6 +78,8 @@ fn a_message_that_breaks_off_is_never_completed() {
         (&data, vec![c("x\r\n.\r"), left(false)], "", "{R}x\r\n"),
         (&data, vec![c("x\r\n"), gone()], DOWN, "{R}x\r\n"),
         (&data, vec![c("x\r\n"), late(Wait::Body)], LATE, "{R}x\r\n"),
+        (&data, vec![c("x\r\n"), Step::E(Ended::TooSlow)], SLOW, "{R}x\r\n"),
+        (&chunk, vec![c("de"), Step::E(Ended::TooSlow)], SLOW, "de"),
         (&data, vec![c("x\r\n"), Step::E(Ended::Drain)], STOP, "{R}x\r\n"),
         (&data, vec![c("x\r\n"), b("421 bye\r\n"), c(".\r\n")], "421 bye\r\n", "{R}x\r\n"),
         (&data, vec![c("x\r\n"), b("552 big\r\n"), c(".\r\n")], "552 big\r\n", "{R}x\r\n"),
@@ -194,14 +197,32 @@ fn rfc5321_4_5_3_2_what_is_waited_for() {
         (vec![], Wait::Login),
         (vec![c("NOOP\r\n")], Wait::Reply),
         (vec![c("MAIL FROM:<>\r\n"), b("250 m\r\n")], Wait::Command),
+        // Octets for a message that was not begun.
+        (vec![c("BDAT 5\r\nx")], Wait::Login),
+        (vec![c("DATA\r\n"), b("354 go\r\n")], Wait::Login),
+        (vec![c([b'x'; 3000])], Wait::Login),
+    ];
+    for (steps, wait) in cases {
+        assert_eq!(after(&smtp(), &hello(), steps).2.end, End::Open(*wait), "{steps:?}");
+    }
+    let cases: &[(Vec<Step>, Wait)] = &[
         (vec![c("RCPT TO:<r>\r\nDATA\r\n"), b("250 r\r\n")], Wait::Reply),
         (vec![c("DATA\r\n"), b("354 go\r\n")], Wait::Body),
         (vec![c("DATA\r\n"), b("354 go\r\n"), c("x\r\n.\r\n")], Wait::Delivery),
         (vec![c("BDAT 5\r\nx")], Wait::Body),
         (vec![c("BDAT 1\r\nx")], Wait::Reply),
+        // The next chunk is more of the message, however short the chunks are.
+        (vec![c("BDAT 1\r\nx"), b("250 c\r\n")], Wait::Body),
+        (vec![c("BDAT 1\r\nx"), b("250 c\r\n"), c("BDAT 1\r\nx"), b("250 c\r\n"), c("NOO")], Wait::Body),
+        (vec![c("BDAT 1\r\nx"), b("452 c\r\n")], Wait::Command),
+        (vec![c("BDAT 1\r\nx"), b("250 c\r\n"), c("RSET\r\n"), b("250 r\r\n")], Wait::Command),
         (vec![c("BDAT 1 LAST\r\nx")], Wait::Delivery),
+        (vec![c("BDAT 1 LAST\r\nx"), b("250 l\r\n")], Wait::Command),
+        // A line without end, too.
+        (vec![c([b'x'; 3000])], Wait::Body),
+        (vec![c([b'x'; 3000]), c("\r\n")], Wait::Command),
     ];
     for (steps, wait) in cases {
-        assert_eq!(after(&smtp(), &hello(), steps).2.end, End::Open(*wait), "{steps:?}");
+        assert_eq!(after(&smtp(), &envelope(), steps).2.end, End::Open(*wait), "{steps:?}");
     }
 }

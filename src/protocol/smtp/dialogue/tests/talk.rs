@@ -69,10 +69,22 @@ fn what_the_gate_does_not_know_the_backend_answers() {
 
 #[test]
 fn http_inside_tls_ends_the_session_after_what_is_owed() {
-    let (client, backend, seen) = after(&smtp(), &hello(), &[c("NOOP\r\nGET / HTTP/1.1\r\nNOOP\r\n"), b("250 n\r\n")]);
-    assert_eq!(client, "250 n\r\n554 5.5.0 This is SMTP, not HTTP\r\n");
+    let long = format!("POST /{} HTTP/1.1\r\n", "x".repeat(4000));
+    for request in ["GET / HTTP/1.1\r\n", "GET / HTTP/1.1\n", "X-Mine /x HTTP/1.1\r\n", &long] {
+        let (client, backend, seen) =
+            after(&smtp(), &hello(), &[c(format!("NOOP\r\n{request}NOOP\r\n")), b("250 n\r\n")]);
+        assert_eq!(client, "250 n\r\n554 5.5.0 This is SMTP, not HTTP\r\n");
+        assert_eq!(backend, "NOOP\r\n");
+        assert_eq!(seen.end, End::Violated("HTTP request on an SMTP port"));
+    }
+}
+
+#[test]
+fn a_binary_protocol_inside_tls_ends_the_session_after_what_is_owed() {
+    let (client, backend, seen) = after(&smtp(), &hello(), &[c(b"NOOP\r\n\x00\x03\x00\r\nNOOP\r\n"), b("250 n\r\n")]);
+    assert_eq!(client, "250 n\r\n554 5.5.0 This is SMTP, and no command begins like that\r\n");
     assert_eq!(backend, "NOOP\r\n");
-    assert_eq!(seen.end, End::Violated("HTTP request on an SMTP port"));
+    assert_eq!(seen.end, End::Violated("binary protocol on an SMTP port"));
 }
 
 #[test]
@@ -249,11 +261,28 @@ fn twenty_errors_are_the_end() {
 
 #[test]
 fn the_queue_has_a_limit() {
-    let (client, backend, _) = after(&smtp(), &hello(), &[c("NOOP\r\n".repeat(150))]);
-    assert_eq!((client.as_str(), backend.len()), ("", 6 * 100));
+    let many = || c("RCPT TO:<r@x>\r\n".repeat(150));
+    let (client, backend, _) = after(&smtp(), &hello(), &[many()]);
+    assert_eq!((client.as_str(), backend.len()), ("", 15 * 100));
     let (client, backend, _) =
-        after(&smtp(), &hello(), &[c("NOOP\r\n".repeat(150)), b("250 n\r\n".repeat(100)), b("250 n\r\n".repeat(50))]);
-    assert_eq!((client.len(), backend.len()), (7 * 150, 6 * 150));
+        after(&smtp(), &hello(), &[many(), b("250 n\r\n".repeat(100)), b("250 n\r\n".repeat(50))]);
+    assert_eq!((client.len(), backend.len()), (7 * 150, 15 * 150));
+}
+
+#[test]
+fn commands_that_lead_to_no_message_come_to_an_end() {
+    let message = [c("DATA\r\n"), b("354 go\r\n"), c("x\r\n.\r\n"), b("250 taken\r\n")];
+    let idle = |n| [c("NOOP\r\nRSET\r\n".repeat(n)), b("250 ok\r\n".repeat(2 * n))];
+    // Almost a hundred, a message, and a hundred more: a client that is slow, and of use.
+    let useful = [&idle(49), &envelope()[hello().len()..], &message, &idle(50)].concat();
+    assert_eq!(after(&smtp(), &hello(), &useful).2.end, End::Open(Wait::Command));
+    // Envelopes that come to nothing are of no use.
+    let envelopes = [c("MAIL FROM:<a@b>\r\nRSET\r\n"), b("250 m\r\n250 r\r\n")];
+    for useless in [idle(51).to_vec(), envelopes.iter().cycle().take(2 * 101).cloned().collect()] {
+        let (client, _, seen) = after(&smtp(), &hello(), &useless);
+        assert!(client.ends_with("\r\n421 4.7.0 Error: too many commands without a message\r\n"), "{client}");
+        assert_eq!(seen.end, End::Violated("too many commands without a message"));
+    }
 }
 
 #[test]

@@ -1,0 +1,144 @@
+//! Networks that come too often, and fail too often: delayed, refused, counted, and let in again.
+
+use std::net::Ipv4Addr;
+
+use crate::support::fake::{self, Fake};
+use crate::support::gate::{BEHIND_BALANCER, Gate, Setup};
+use crate::support::stack::{PASSWORD, stack};
+use crate::support::wire::{Offer, Wire};
+
+fn from(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 66, last)
+}
+
+fn fake() -> Fake {
+    Fake::start(fake::smtp(|_, _| None))
+}
+
+/// SMTP before a backend that takes everything; `limits` count loopback, too.
+fn gate(backend: &Fake, limits: &str, more: &str) -> Gate {
+    let vouched = format!("allow_relay_as_proxy = true\n{more}");
+    Setup::new()
+        .table(&format!("[limits]\nexempt = []\n{limits}"))
+        .listener_with("smtp", backend.port, "none", &vouched)
+        .listener_with("submissions", backend.port, "none", &vouched)
+        .start()
+}
+
+/// The reply to a client that is not let in, or the greeting.
+fn greeting(mut wire: Wire) -> u16 {
+    wire.reply().code
+}
+
+#[test]
+fn guessed_passwords_are_delayed_then_refused_and_a_login_makes_up_for_one() {
+    let (stack, _shown) = stack();
+    let gate = &Setup::new()
+        .table("[limits]\nexempt = []\nfailed_logins_per_minute = 2")
+        .listener("submissions", stack.postfix.proxy.submission, "proxy-v2")
+        .listener("imaps", stack.dovecot.gated, "proxy-v2")
+        .start();
+    let config = &Offer::default().config();
+    let user = stack.user();
+    let (guesser, other) = (from(1), from(2));
+    let login = |wire: &mut Wire, password: &str| {
+        let answer = wire.tagged("a", &format!("LOGIN {} \"{password}\"", user.name)).pop();
+        answer.expect("an answer").starts_with("a OK")
+    };
+    // Somebody else behind that address, who was there before.
+    let mut neighbour = gate.secure("imaps", gate.connect_from(guesser, "imaps"), config);
+
+    // By SMTP and by IMAP: it is the address that counts. The first is answered at once, the second is not.
+    let mut wire = gate.secure("submissions", gate.connect_from(guesser, "submissions"), config);
+    let plain = crate::support::base64(format!("\0{}\0wrong", user.name));
+    assert_eq!(wire.say(&format!("AUTH PLAIN {plain}")).code, 535);
+    assert_eq!(wire.say("QUIT").code, 221);
+    let line = gate.log.wait_for(&["event=ended", &format!("client_port={} ", wire.port)]);
+    assert!(line.contains("auth_failures=1") && !line.contains("delayed_ms"), "{line}");
+    let mut wire = gate.secure("imaps", gate.connect_from(guesser, "imaps"), config);
+    assert!(!login(&mut wire, "wrong"));
+    assert!(wire.tagged("b", "LOGOUT").concat().contains("b OK"));
+    gate.log.wait_for(&["event=ended", &format!("client_port={} ", wire.port), "auth_failures=1 delayed_ms=1000"]);
+
+    // Refused, and told why inside TLS; others are not.
+    let mut refused = gate.connect_from(guesser, "imaps").tls(config);
+    let said = refused.rest();
+    assert!(said.starts_with("* BYE [UNAVAILABLE] ") && said.contains("too many failures"), "{said}");
+    let port = format!("client_port={} ", refused.port);
+    gate.log.wait_for(&["event=ended", &port, "outcome=policy", "\"too many failed logins from this address\""]);
+    assert_eq!(gate.connect_from(guesser, "submissions").tls(config).reply().code, 421);
+    let mut wire = gate.secure("imaps", gate.connect_from(other, "imaps"), config);
+    assert!(login(&mut wire, PASSWORD));
+
+    // One login that is good, in the session that was open all the time.
+    assert!(login(&mut neighbour, PASSWORD));
+    let mut wire = gate.secure("imaps", gate.connect_from(guesser, "imaps"), config);
+    assert!(login(&mut wire, PASSWORD));
+}
+
+#[test]
+fn failed_handshakes_are_refused_without_another_one() {
+    let backend = fake();
+    let gate = gate(&backend, "failed_handshakes_per_minute = 2", "");
+    let config = Offer::default().config();
+    // A connection that is closed without a word is a health check, not a handshake.
+    for _ in 0..5 {
+        let mut wire = gate.connect_from(from(1), "submissions");
+        wire.finish();
+        wire.end();
+    }
+    for _ in 0..2 {
+        let mut wire = gate.connect_from(from(1), "submissions");
+        wire.send("EHLO client.example.org\r\n");
+        wire.rest();
+        gate.log.wait_for(&["event=ended", &format!("client_port={} ", wire.port), "not TLS: cleartext"]);
+    }
+    let mut wire = gate.connect_from(from(1), "submissions");
+    assert!(wire.try_tls(&config).is_err(), "no handshake");
+    let refused = gate.log.wait_for(&["event=ended", &format!("client_port={} ", wire.port)]);
+    assert!(refused.contains("outcome=policy") && refused.contains("\"too many failed handshakes from this address\""));
+    assert!(!refused.contains("offered_"), "nobody has looked at its ClientHello: {refused}");
+    // In cleartext a word costs nothing.
+    assert_eq!(greeting(gate.connect_from(from(1), "smtp")), 421);
+    assert_eq!(greeting(gate.connect_from(from(2), "submissions").tls(&config)), 220);
+}
+
+#[test]
+fn a_flood_of_sessions_is_refused_and_does_not_flood_the_log() {
+    const FLOOD: usize = 200;
+    let backend = fake();
+    let mut gate = gate(&backend, "sessions_per_minute = 3", "");
+    for _ in 0..3 {
+        assert_eq!(greeting(gate.connect_from(from(1), "smtp")), 220);
+    }
+    // As many come back as a minute's share for the time that this takes; none of the others is served.
+    let codes: Vec<u16> = (0..FLOOD).map(|_| greeting(gate.connect_from(from(1), "smtp"))).collect();
+    let refused = codes.iter().filter(|code| **code == 421).count();
+    assert!(refused >= FLOOD - 3, "{codes:?}");
+    gate.connect_from(from(1), "submissions").end();
+    assert_eq!(greeting(gate.connect_from(from(2), "smtp")), 220);
+
+    gate.signal("TERM");
+    gate.ended();
+    let text = gate.log.text();
+    let reason = "reason=\"too many new sessions from this address\"";
+    let logged = text.lines().filter(|line| line.contains(reason)).count();
+    assert!((1..=3).contains(&logged), "a record a minute: {logged}");
+    // The others are counted, once a minute and at the end.
+    let counted = |line: &str| line.split("refused=").nth(1)?.split(' ').next()?.parse::<usize>().ok();
+    let more: usize = text
+        .lines()
+        .filter(|line| line.contains("more sessions refused") && line.contains("client=127.0.66.1 "))
+        .filter_map(counted)
+        .sum();
+    assert_eq!(logged + more, refused + 1, "{text}");
+}
+
+#[test]
+fn behind_a_balancer_it_is_the_client_that_counts() {
+    let backend = fake();
+    let gate = gate(&backend, "sessions_per_minute = 1", BEHIND_BALANCER);
+    let client = |last| greeting(gate.connect_for(Ipv4Addr::new(203, 0, 113, last), "smtp"));
+    assert_eq!([client(1), client(1), client(2)], [220, 421, 220]);
+    gate.log.wait_for(&["event=ended", "client=203.0.113.1 ", "too many new sessions"]);
+}

@@ -1,0 +1,92 @@
+//! Certificates are renewed while sessions are open.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::HandshakeKind;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::support::fake::{Fake, smtp};
+use crate::support::gate::{Gate, Setup};
+use crate::support::pki::{Files, pki};
+use crate::support::warden;
+use crate::support::wire::{Offer, Wire};
+
+/// The files of an ACME client: links in live/ to numbered files in archive/.
+struct Acme {
+    files: Files,
+    archive: std::path::PathBuf,
+}
+
+impl Acme {
+    fn new(serial: u64) -> Self {
+        let dir = warden::directory("acme");
+        let archive = dir.join("archive");
+        let live = dir.join("live");
+        std::fs::create_dir(&archive).expect("a directory");
+        std::fs::create_dir(&live).expect("a directory");
+        let acme = Self { files: Files { chain: live.join("fullchain.pem"), key: live.join("privkey.pem") }, archive };
+        let (chain, key) = pki().another(serial);
+        acme.link(&acme.files.chain, serial, &chain);
+        acme.link(&acme.files.key, serial, &key);
+        acme
+    }
+
+    fn link(&self, link: &Path, serial: u64, content: &str) {
+        let name = link.file_stem().expect("a name").to_string_lossy();
+        let file = self.archive.join(format!("{name}{serial}.pem"));
+        std::fs::write(&file, content).expect("a file");
+        let next = link.with_extension("next");
+        std::os::unix::fs::symlink(&file, &next).expect("a link");
+        std::fs::rename(&next, link).expect("a link");
+    }
+}
+
+fn gate(acme: &Acme, backend: &Fake) -> Gate {
+    Setup::certified([&acme.files])
+        .listener_with("submissions", backend.port, "none", "allow_relay_as_proxy = true")
+        .start()
+}
+
+fn session(gate: &Gate, config: &Arc<ClientConfig>) -> Wire {
+    gate.secured("submissions", config)
+}
+
+/// The serial number of the certificate that a session was shown.
+fn serial(wire: &Wire) -> u64 {
+    let shown = wire.tls_state().peer_certificates().expect("a certificate");
+    let (_, certificate) = X509Certificate::from_der(&shown[0]).expect("X.509");
+    certificate.serial.iter_u64_digits().next().expect("a number")
+}
+
+#[test]
+fn a_renewed_certificate_is_for_new_handshakes_and_open_sessions_live_on() {
+    let backend = Fake::start(smtp(|_, _| None));
+    let acme = Acme::new(71);
+    let mut gate = gate(&acme, &backend);
+    let config = Offer::default().config();
+    let mut open = session(&gate, &config);
+    assert_eq!(serial(&open), 71);
+
+    // Half of it, and SIGHUP: refused, with the file and the reason, and the one from before goes on.
+    let (chain, key) = pki().another(72);
+    acme.link(&acme.files.chain, 72, &chain);
+    gate.signal("HUP");
+    gate.log.wait_for(&["ERROR the certificate was not renewed", "privkey.pem is not the key", "fullchain.pem"]);
+    assert_eq!(serial(&session(&gate, &Offer::default().config())), 71);
+
+    acme.link(&acme.files.key, 72, &key);
+    gate.signal("HUP");
+    let line = gate.log.wait_for(&["INFO certificate renewed"]);
+    for part in ["names=mail.example.net", "key=\"ECDSA P-256\"", "not_after=4096-01-01T00:00:00Z", "fullchain.pem"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert_eq!(open.say("NOOP").code, 250, "the open session lives");
+    assert_eq!(serial(&session(&gate, &Offer::default().config())), 72, "a stranger sees the new one");
+    let resumed = session(&gate, &config);
+    assert_eq!(resumed.tls_state().handshake_kind(), Some(HandshakeKind::Resumed), "tickets from before are good");
+    assert_eq!(open.say("QUIT").code, 221);
+    assert!(gate.runs());
+    assert!(!gate.log.text().contains("PRIVATE KEY") && !gate.log.text().contains(&key[60..80]));
+}
