@@ -14,7 +14,7 @@ const QUOTE_LIMIT: usize = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No connection.
-    #[error("cannot connect to backend {backend}: {source}; check that it runs and listens there")]
+    #[error("cannot connect to backend {backend}: {source}; {}", dial_advice(source))]
     Dial {
         /// The backend.
         backend: BackendAddr,
@@ -150,6 +150,17 @@ impl ConnectError {
             | Self::ProxyNotUnderstood { .. }
             | Self::Header { .. } => Reason::new(Outcome::BackendError, "backend refused the client identity"),
         }
+    }
+}
+
+/// What to do where a backend cannot be dialled.
+fn dial_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        // Also for root, who has no rights beyond those of its files once it is in the sandbox.
+        io::ErrorKind::PermissionDenied => {
+            "the gate's user may not open this socket: let its group into the socket's directory, or name a port"
+        }
+        _ => "check that it runs and listens there",
     }
 }
 

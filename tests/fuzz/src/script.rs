@@ -17,7 +17,8 @@ use sealgate::protocol::{Ended, Side, Wait};
 pub const CLIENT: u8 = 0xf8;
 /// The backend sends.
 pub const BACKEND: u8 = 0xf9;
-/// An event: its octet modulo 5 is a clean end of the client, a torn one, the backend's end, a deadline, a drain.
+/// An event: its octet modulo 6 is a clean end of the client, a torn one, the backend's end, a deadline, a drain, a message that
+/// comes in too slowly.
 pub const ENDED: u8 = 0xfa;
 /// A read ends here.
 pub const CUT: u8 = 0xfb;
@@ -174,12 +175,13 @@ impl Sent {
 }
 
 fn ended(octet: u8) -> Ended {
-    match octet % 5 {
+    match octet % 6 {
         0 => Ended::ClientEof { clean: true },
         1 => Ended::ClientEof { clean: false },
         2 => Ended::BackendEof,
         3 => Ended::Deadline(Wait::Command),
-        _ => Ended::Drain,
+        4 => Ended::Drain,
+        _ => Ended::TooSlow,
     }
 }
 

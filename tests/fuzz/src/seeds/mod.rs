@@ -38,12 +38,13 @@ enum Tell<'a> {
     E(u8),
 }
 
-/// The client goes, the backend goes, somebody is silent, the gate stops.
+/// The client goes, the backend goes, somebody is silent, the gate stops, a message drips in.
 const CLIENT_ENDS: u8 = 0;
 const CLIENT_TORN: u8 = 1;
 const BACKEND_ENDS: u8 = 2;
 const DEADLINE: u8 = 3;
 const DRAIN: u8 = 4;
+const TOO_SLOW: u8 = 5;
 
 /// In what is told, `¦` is a cut and `‹x×n›` the octet x, two to the nth times.
 fn input(settings: u8, told: &[Tell<'_>]) -> Vec<u8> {

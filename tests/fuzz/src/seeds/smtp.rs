@@ -1,7 +1,7 @@
 //! SMTP, before TLS and after it.
 
 use super::Tell::{self, B, C, E};
-use super::{BACKEND_ENDS, CLIENT_ENDS, CLIENT_TORN, DEADLINE, DRAIN, Seed, input};
+use super::{BACKEND_ENDS, CLIENT_ENDS, CLIENT_TORN, DEADLINE, DRAIN, Seed, TOO_SLOW, input};
 
 const OFFER: &str = "250-mx\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN SCRAM-SHA-256-PLUS\r\n250 SMTPUTF8\r\n";
 
@@ -262,6 +262,11 @@ fn dialogue(seeds: &mut Vec<Seed>) {
         "drain_behind_content",
         0,
         &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("x\r\n.\r\n"), E(DRAIN), B("250 taken #\r\n")]],
+    );
+    add(
+        "content_that_drips_in",
+        0,
+        &[&greeted, &[C("DATA\r\n"), B("354 go #\r\n"), C("dr"), E(TOO_SLOW), C("ip\r\n.\r\n")]],
     );
     add("too_many_errors", 17, &[&HELLO, &[C("NOOP\r\n\r\n\r\n\r\nNOOP\r\n"), B("250 ok #\r\n")]]);
     add("errors_of_the_backend", 17, &[&HELLO, &[C("A\r\nB\r\nC\r\nD\r\n"), B("500 a #\r\n500 b #\r\n500 c #\r\n")]]);

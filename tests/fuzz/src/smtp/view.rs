@@ -9,7 +9,7 @@ use std::ops::Range;
 pub enum Reading {
     /// RFC 5321 §4.1.1.4: CRLF.CRLF, and nothing else.
     Strict,
-    /// Any of CRLF, CR and LF before and behind the dot.
+    /// Any of CRLF, CR and LF before and behind the dot, NULs taken out, or a line ended by one.
     Lenient,
 }
 
@@ -209,10 +209,13 @@ pub fn content_end(content: &[u8], reading: Reading, from: usize) -> Option<usiz
         return if content.starts_with(b".\r\n") { Some(3) } else { at.map(|at| from + at + 5) };
     }
     let dots = (from..content.len()).filter(|at| content[*at] == b'.');
-    let begins = |dot: &usize| *dot == 0 || matches!(content[*dot - 1], b'\r' | b'\n');
+    let begins = |dot: &usize| {
+        let before = content[..*dot].iter().rfind(|octet| **octet != 0);
+        before.is_none_or(|octet| matches!(octet, b'\r' | b'\n'))
+    };
     dots.filter(begins).find_map(|dot| match &content[dot..] {
         [b'.', b'\r', b'\n', ..] => Some(dot + 3),
-        [b'.', b'\r' | b'\n', _, ..] | [b'.', b'\n'] => Some(dot + 2),
+        [b'.', b'\r' | b'\n', _, ..] | [b'.', b'\n' | 0, ..] => Some(dot + 2),
         _ => None,
     })
 }
@@ -248,10 +251,9 @@ pub fn whole_newlines(text: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The same, without the NULs that lines begin with.
-pub fn mended(text: &[u8]) -> Vec<u8> {
-    let whole = whole_newlines(text);
-    let lines = whole.split_inclusive(|octet| *octet == b'\n');
+/// The same without the NULs that lines begin with: behind one an old server may find a lone dot.
+pub fn without_leading_nuls(text: &[u8]) -> Vec<u8> {
+    let lines = text.split_inclusive(|octet| *octet == b'\n');
     lines.flat_map(|line| line.iter().copied().skip_while(|octet| *octet == 0)).collect()
 }
 
