@@ -114,6 +114,11 @@ impl View {
                 self.mode = if whole { Mode::Rest } else { Mode::Literal };
                 whole
             }
+            // A server may end the exchange without hearing the response that it asked for.
+            Mode::Response if self.is_answered() => {
+                self.mode = Mode::Command;
+                true
+            }
             Mode::Command | Mode::Rest | Mode::Response => {
                 let Some(lf) = rest.iter().position(|octet| *octet == b'\n') else { return false };
                 let at = self.at..self.at + lf + 1;
@@ -160,6 +165,15 @@ impl View {
                 if command.verb == "AUTHENTICATE" { Mode::Challenge(seen) } else { Mode::Command }
             }
         };
+    }
+
+    /// Whether the last command has its tagged reply.
+    fn is_answered(&self) -> bool {
+        self.commands.last().is_some_and(|command| {
+            self.replies[command.before..]
+                .iter()
+                .any(|reply| matches!(reply, Reply::Tagged(of, _) if *of == command.tag))
+        })
     }
 
     /// Whether the server wants more, by its first word behind `seen` replies; one that has answered the command already, as it
