@@ -207,7 +207,66 @@ fn label(octets: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
+    use hickory_resolver::proto::op::{Message, OpCode};
+    use hickory_resolver::proto::rr::Record;
+    use hickory_resolver::proto::rr::rdata::PTR;
+    use tokio::net::UdpSocket;
+
     use super::*;
+
+    fn settings(servers: Vec<SocketAddr>) -> Dns {
+        Dns { servers, deadline: Duration::from_secs(30), cache: NonZeroUsize::MIN }
+    }
+
+    /// A name server that answers every question with one record.
+    async fn serve(socket: UdpSocket, ip: IpAddr) {
+        let mut datagram = [0; 2_000];
+        loop {
+            let (len, from) = socket.recv_from(&mut datagram).await.unwrap();
+            let query = Message::from_vec(&datagram[..len]).unwrap();
+            let question = query.queries.first().unwrap().clone();
+            let data = match question.query_type() {
+                RecordType::PTR => RData::PTR(PTR(Name::from_ascii("mail.example.net.").unwrap())),
+                _ => RData::from(ip),
+            };
+            let mut reply = Message::response(query.metadata.id, OpCode::Query);
+            reply.add_answers([Record::from_rdata(question.name().clone(), 3_600, data)]);
+            reply.add_query(question);
+            socket.send_to(&reply.to_vec().unwrap(), from).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_within_the_deadline_counts() {
+        let ip = IpAddr::from([203, 0, 113, 1]);
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let resolver = Resolver::new(&settings(vec![socket.local_addr().unwrap()])).unwrap();
+        tokio::spawn(serve(socket, ip));
+        let names = resolver.names(ip).await;
+        let found = Lookup::Found("mail.example.net".into());
+        assert_eq!((names.reverse, names.verified), (found.clone(), found));
+    }
+
+    #[test]
+    fn names_are_kept_as_long_as_their_ttl_and_no_longer() {
+        let known = Known::new(Lookup::Absent, Lookup::Absent, Duration::from_secs(7));
+        let kept = Ttl.expire_after_create(&IpAddr::from([203, 0, 113, 1]), &known, StdInstant::now());
+        assert_eq!(kept, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn servers_of_ones_own_are_asked_in_their_order_and_without_the_hosts_file() {
+        let tuned = |servers| {
+            let mut options = ResolverOpts::default();
+            tune(&mut options, &settings(servers));
+            let in_order = matches!(options.server_ordering_strategy, ServerOrderingStrategy::UserProvidedOrder);
+            (options.use_hosts_file == ResolveHosts::Never, in_order)
+        };
+        assert_eq!(tuned(vec![SocketAddr::from(([127, 0, 0, 1], 53))]), (true, true));
+        assert_eq!(tuned(Vec::new()), (false, false));
+    }
 
     #[test]
     fn only_host_names_come_out_of_dns() {

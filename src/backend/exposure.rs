@@ -85,10 +85,12 @@ async fn elsewhere(backend: &BackendAddr) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::path::Path;
 
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::config::Config;
 
     #[tokio::test]
     async fn a_backend_on_every_address_is_found_at_each_of_them() {
@@ -101,6 +103,14 @@ mod tests {
         expected.sort();
         let backend = |port| BackendAddr::Tcp((Ipv4Addr::LOCALHOST, port).into());
         assert_eq!(elsewhere(&backend(port)).await, expected);
+        // Of IMAP there is nothing else to ask, so this connects nowhere else.
+        let text = format!(
+            "hostname = \"mail.example.com\"\n[[tls.certificate]]\nchain = \"c\"\nkey = \"k\"\n[[listener]]\n\
+             service = \"imap\"\nlisten = [\"127.0.0.1:1\"]\nbackend = \"127.0.0.1:{port}\"\nclient_identity = \"none\"\n"
+        );
+        let config = Config::parse(&text, Path::new("test.toml")).unwrap();
+        let found = exposure(&config.listeners[0], &backend(port), &config.hostname, &config.deadlines).await.unwrap();
+        assert_eq!(found, Exposure { elsewhere: expected, ..Exposure::default() });
         let here = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         assert_eq!(elsewhere(&backend(here.local_addr().unwrap().port())).await, []);
         assert_eq!(elsewhere(&BackendAddr::Unix("/nowhere".into())).await, []);

@@ -91,3 +91,6 @@ async fn introduce(talk: &mut Talk<'_>, identity: ClientIdentity, caller: &Calle
     let header = header.map_err(|source| ConnectError::Header { backend: talk.backend(), source })?;
     talk.send(&header, "greeting").await
 }
+
+#[cfg(test)]
+mod tests;

@@ -247,3 +247,24 @@ impl Findings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(code: u16, text: &'static str) -> SelfTest {
+        let mut findings = Findings::default();
+        findings.note(&Reply { code, text: text.into() });
+        findings.verdict(ClientIdentity::Xclient)
+    }
+
+    #[test]
+    fn a_refusal_to_relay_is_a_no_even_where_it_is_put_as_a_4xx() {
+        let denied = verdict(454, "454 4.7.1 <relay-test@example.com>: Relay access denied\r\n");
+        assert!(matches!(denied, SelfTest::Refused { .. }), "{denied:?}");
+        let greylisted = verdict(450, "450 4.2.0 <relay-test@example.com>: Greylisted\r\n");
+        assert!(matches!(greylisted, SelfTest::Deferred { .. }), "{greylisted:?}");
+        let taken = verdict(250, "250 2.1.5 Ok, though relay access denied\r\n");
+        assert!(matches!(taken, SelfTest::Relays { .. }), "{taken:?}");
+    }
+}
