@@ -65,16 +65,21 @@ async fn elsewhere(backend: &BackendAddr) -> Vec<SocketAddr> {
     if !address.ip().is_loopback() {
         return Vec::new(); // the administrator has said that it is not for this host alone
     }
+    // A link-local address means nothing without its interface.
+    let own = if_addrs::get_if_addrs().unwrap_or_default().into_iter().filter(|own| !own.is_loopback());
+    let own = own.map(|own| own.ip()).filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()));
+    answering(own, address.port()).await
+}
+
+/// At which of the addresses the port takes connections.
+async fn answering(addresses: impl Iterator<Item = IpAddr>, port: u16) -> Vec<SocketAddr> {
     let mut tried = JoinSet::new();
-    for own in if_addrs::get_if_addrs().unwrap_or_default() {
-        // A link-local address means nothing without its interface.
-        if !own.is_loopback() && !matches!(own.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local()) {
-            let other = SocketAddr::new(own.ip(), address.port());
-            tried.spawn(async move {
-                let connected = timeout(OWN_HOST, TcpStream::connect(other)).await;
-                connected.is_ok_and(|connected| connected.is_ok()).then_some(other)
-            });
-        }
+    for ip in addresses {
+        let other = SocketAddr::new(ip, port);
+        tried.spawn(async move {
+            let connected = timeout(OWN_HOST, TcpStream::connect(other)).await;
+            connected.is_ok_and(|connected| connected.is_ok()).then_some(other)
+        });
     }
     let mut open: Vec<_> = tried.join_all().await.into_iter().flatten().collect();
     open.sort();
@@ -85,34 +90,20 @@ async fn elsewhere(backend: &BackendAddr) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::path::Path;
 
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::config::Config;
 
     #[tokio::test]
-    async fn a_backend_on_every_address_is_found_at_each_of_them() {
-        let everywhere = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
-        let port = everywhere.local_addr().unwrap().port();
-        let mut expected: Vec<_> = (if_addrs::get_if_addrs().unwrap().iter())
-            .filter(|own| !own.is_loopback() && own.ip().is_ipv4())
-            .map(|own| SocketAddr::new(own.ip(), port))
-            .collect();
-        expected.sort();
-        let backend = |port| BackendAddr::Tcp((Ipv4Addr::LOCALHOST, port).into());
-        assert_eq!(elsewhere(&backend(port)).await, expected);
-        // Of IMAP there is nothing else to ask, so this connects nowhere else.
-        let text = format!(
-            "hostname = \"mail.example.com\"\n[[tls.certificate]]\nchain = \"c\"\nkey = \"k\"\n[[listener]]\n\
-             service = \"imap\"\nlisten = [\"127.0.0.1:1\"]\nbackend = \"127.0.0.1:{port}\"\nclient_identity = \"none\"\n"
-        );
-        let config = Config::parse(&text, Path::new("test.toml")).unwrap();
-        let found = exposure(&config.listeners[0], &backend(port), &config.hostname, &config.deadlines).await.unwrap();
-        assert_eq!(found, Exposure { elsewhere: expected, ..Exposure::default() });
-        let here = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        assert_eq!(elsewhere(&backend(here.local_addr().unwrap().port())).await, []);
+    async fn a_backend_is_found_at_each_address_at_which_it_answers() {
+        let [second, third, fourth] = [2, 3, 4].map(|last| Ipv4Addr::new(127, 0, 0, last));
+        let here = TcpListener::bind((third, 0)).await.unwrap();
+        let port = here.local_addr().unwrap().port();
+        let addresses = [fourth, third, second, third].map(IpAddr::from);
+        assert_eq!(answering(addresses.into_iter(), port).await, [here.local_addr().unwrap()]);
+        // On loopback alone it is nowhere else.
+        assert_eq!(elsewhere(&BackendAddr::Tcp((third, port).into())).await, []);
         assert_eq!(elsewhere(&BackendAddr::Unix("/nowhere".into())).await, []);
     }
 }
