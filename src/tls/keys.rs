@@ -4,6 +4,8 @@ use rustls::crypto::cipher::{AeadKey, Iv, MessageDecrypter, MessageEncrypter, Ou
 use rustls::{ConnectionTrafficSecrets, ContentType, Error, ProtocolVersion, SupportedCipherSuite};
 use zeroize::Zeroize;
 
+use super::protection::{self, AesGcm};
+
 fn parts(secrets: ConnectionTrafficSecrets) -> Result<(AeadKey, Iv), Error> {
     use ConnectionTrafficSecrets::{Aes128Gcm, Aes256Gcm, Chacha20Poly1305};
     match secrets {
@@ -13,12 +15,20 @@ fn parts(secrets: ConnectionTrafficSecrets) -> Result<(AeadKey, Iv), Error> {
     }
 }
 
+/// What is better here than the suite's own.
+fn protection(suite: SupportedCipherSuite, key: &AeadKey, iv: &Iv) -> Option<AesGcm> {
+    if protection::is_better() { AesGcm::new(suite, key.as_ref(), iv) } else { None }
+}
+
 /// What opens records from the client.
 pub(super) fn decrypter(
     suite: SupportedCipherSuite,
     secrets: ConnectionTrafficSecrets,
 ) -> Result<Box<dyn MessageDecrypter>, Error> {
     let (key, iv) = parts(secrets)?;
+    if let Some(aes_gcm) = protection(suite, &key, &iv) {
+        return Ok(Box::new(aes_gcm));
+    }
     Ok(match suite {
         SupportedCipherSuite::Tls13(suite) => suite.aead_alg.decrypter(key, iv),
         SupportedCipherSuite::Tls12(suite) => {
@@ -39,6 +49,9 @@ pub(super) fn encrypter(
     sent: u64,
 ) -> Result<Box<dyn MessageEncrypter>, Error> {
     let (key, iv) = parts(secrets)?;
+    if let Some(aes_gcm) = protection(suite, &key, &iv) {
+        return Ok(Box::new(aes_gcm));
+    }
     let mut encrypter = match suite {
         SupportedCipherSuite::Tls13(suite) => suite.aead_alg.encrypter(key, iv),
         SupportedCipherSuite::Tls12(suite) => {

@@ -17,6 +17,7 @@ mod keys;
 #[cfg(test)]
 mod pair;
 mod policy;
+mod protection;
 mod records;
 mod refusal;
 mod resolver;
