@@ -160,12 +160,14 @@ fn cases_that_share_no_peer_stand_in_tables_of_their_own() {
 }
 
 #[test]
-fn a_cost_is_the_median_and_a_ratio_is_of_medians_with_its_range_by_round() {
+fn a_cost_is_the_median_and_a_ratio_that_of_the_ratios_by_round() {
     let cases = [
         // Odd: the middle one. The ratios by round are 2, 1.5, 4.
         ("odd", &[10.0, 20.0, 5.0][..], &[20.0, 30.0, 20.0][..], "**10.0**<br>±75.0 % | 20.0<br>×2.00 (1.50–4.00)"),
-        // Even: half way between the middle two, which are 10 and 20.
-        ("even", &[20.0, 5.0, 10.0, 40.0], &[30.0; 4], "**15.0**<br>±116.7 % | 30.0<br>×2.00 (0.75–6.00)"),
+        // The medians come from different rounds. The ratios by round are 3, 1, 4/3.
+        ("drifting", &[10.0, 20.0, 30.0], &[30.0, 20.0, 40.0], "**20.0**<br>±50.0 % | 30.0<br>×1.33 (1.00–3.00)"),
+        // Even: half way between the middle two, which are 10 and 20; the ratios 1.5 and 3.
+        ("even", &[20.0, 5.0, 10.0, 40.0], &[30.0; 4], "**15.0**<br>±116.7 % | 30.0<br>×2.25 (0.75–6.00)"),
         ("one round has no range", &[10.0], &[25.0], "**10.0** | 25.0<br>×2.50"),
         ("unpaired rounds have none either", &[10.0, 10.0, 10.0], &[25.0, 35.0], "**10.0** | 30.0<br>×3.00"),
         ("nothing cannot be divided by", &[0.0], &[25.0], "**0.00** | 25.0"),
@@ -196,7 +198,7 @@ fn a_target_is_met_by_the_median_against_the_best_peer() {
 }
 
 #[test]
-fn the_best_is_the_peer_of_the_least_median_and_never_a_floor_or_another_build() {
+fn the_best_is_the_peer_that_is_nearest_round_by_round_and_never_a_floor_or_another_build() {
     let mut results = pair(Some(0.5), &[10.0; 3], &[30.0, 30.0, 1.0]);
     results.cases[0].measures.extend([
         measure("Beta", Role::Peer, &[20.0, 20.0, 99.0]),

@@ -50,10 +50,17 @@ use crate::identity::{Identity, Key};
 use crate::slow::Kind;
 use crate::subjects::Subject;
 
+/// The gate takes a client only if there is room for its backend's connection, too.
+const FILES_OF_A_SESSION: usize = 2;
+
+/// What else is open: honest sessions, and all that is no session.
+const FILES_BESIDE: usize = 200;
+
 /// Ten thousand slow clients at once.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Slow clients in the run with all kinds; a third of them in each run with one kind
+    /// Slow clients in the run with all kinds, if the limit of open files is enough for so many; a third of them in each run
+    /// with one kind
     #[arg(long, default_value_t = 10_000)]
     clients: usize,
 
@@ -84,12 +91,18 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("to be run by: cargo bench --bench exhaustion");
         return Ok(ExitCode::SUCCESS);
     }
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let wanted = hard.max(3 * arguments.clients as u64);
     setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted)
         .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
         .context("cannot raise the limit of open files")?;
+    let most =
+        usize::try_from(getrlimit(Resource::RLIMIT_NOFILE)?.0)?.saturating_sub(FILES_BESIDE) / FILES_OF_A_SESSION;
+    if arguments.clients > most {
+        println!("{most} clients instead of {}: the limit of open files is enough for no more", arguments.clients);
+        arguments.clients = most;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let failures = runtime.block_on(run(&arguments))?;
     for failure in &failures {

@@ -30,9 +30,8 @@ impl Spread {
 
 /// What one subject costs, over `other`.
 ///
-/// The ratio of the two medians, so that whoever divides the figures that are shown comes to the same. Where both took
-/// part in the same rounds, the least and the most are of the ratios within one round: noise that lasts longer than a
-/// subject's turn falls on both. The ratio of the medians is never outside of them.
+/// Where both took part in the same rounds, the ratio is taken within each: what the machine does for longer than a
+/// subject's turn falls on both. The medians of the costs may come from different rounds, a slow one and a fast one.
 fn ratio(measure: &Measure, other: &Measure) -> Option<Spread> {
     let costs = |measure: &Measure| measure.samples.iter().map(|sample| sample.cost).collect::<Vec<_>>();
     let (costs, others) = (costs(measure), costs(other));
@@ -41,10 +40,11 @@ fn ratio(measure: &Measure, other: &Measure) -> Option<Spread> {
     if below.least <= 0.0 {
         return None;
     }
+    if costs.len() == others.len() {
+        return Spread::of(costs.iter().zip(&others).map(|(cost, other)| cost / other));
+    }
     let median = Spread::of(costs.iter().copied())?.median / below.median;
-    let paired = costs.len() == others.len();
-    let by_round = Spread::of(costs.iter().zip(&others).map(|(cost, other)| cost / other)).filter(|_| paired);
-    Some(by_round.map_or(Spread { median, least: median, most: median }, |spread| Spread { median, ..spread }))
+    Some(Spread { median, least: median, most: median })
 }
 
 /// A case, worked out.
@@ -69,11 +69,11 @@ pub struct Standing<'a> {
 /// How Sealgate stands to the best of its peers.
 #[derive(Debug)]
 pub struct Goal<'a> {
-    /// The peer with the least median.
+    /// The peer beside which Sealgate looks worst.
     pub best: &'a str,
     /// Sealgate's cost over that of the best.
     pub achieved: Spread,
-    /// What was aimed at, in the case's unit and as a part of the best; with what became of it.
+    /// What was aimed at, as a part of the best and as a cost of Sealgate's; with what became of it.
     pub target: Option<Target>,
 }
 
@@ -114,20 +114,20 @@ impl<'a> Comparison<'a> {
 }
 
 fn goal<'a>(case: &'a Case, sealgate: &Measure) -> Option<Goal<'a>> {
-    let (best, cost) = case
+    let (best, achieved) = case
         .measures
         .iter()
         .filter(|measure| measure.role == Role::Peer)
-        .filter_map(|measure| Some((measure, Spread::of(measure.samples.iter().map(|sample| sample.cost))?.median)))
-        .min_by(|(_, left), (_, right)| left.total_cmp(right))?;
-    let achieved = ratio(sealgate, best)?;
+        .filter_map(|measure| Some((measure, ratio(sealgate, measure)?)))
+        .max_by(|(_, left), (_, right)| left.median.total_cmp(&right.median))?;
+    let cost = Spread::of(sealgate.samples.iter().map(|sample| sample.cost))?.median;
     let target = case.target.map(|part| {
         let verdict = match part {
             part if achieved.median <= part => Verdict::Met,
             part if achieved.least <= part => Verdict::WithinSpread,
             _ => Verdict::Missed,
         };
-        Target { part, cost: part * cost, verdict }
+        Target { part, cost: cost * part / achieved.median, verdict }
     });
     Some(Goal { best: &best.subject, achieved, target })
 }

@@ -260,6 +260,20 @@ mod tests {
     }
 
     #[test]
+    fn what_an_old_backend_runs_as_the_next_command_is_no_part_of_a_line() {
+        let line = |behind: &[u8]| [b"AUTH PLAIN ", &[b'A'; COMMAND_LIMIT - 11][..], behind].concat();
+        assert!(is_one_command(b"RSET") && is_one_command(&line(b"")));
+        assert!(is_one_command(&line(b"A")) && is_one_command(&line(b"+/==")));
+        assert!(is_one_command(&line(&[b'A'; 3 * COMMAND_LIMIT])));
+        // Base64 that is a verb, and no verb that is not base64: in the piece behind, or in one behind that.
+        for refused in [&b"RSET"[..], b"quit", b"A A", b"A\0", b"-A"] {
+            assert!(!is_one_command(&line(refused)), "{}", refused.escape_ascii());
+            let later = [&[b'A'; COMMAND_LIMIT][..], refused].concat();
+            assert!(!is_one_command(&line(&later)), "{}, later", refused.escape_ascii());
+        }
+    }
+
+    #[test]
     fn other_protocols_are_known_by_their_first_octets() {
         for line in [&b"GET / HTTP/1.1"[..], b"connect x:25", b"PRI * HTTP/2.0", b"X /x HTTP/1.1", b"POST /\r\n"] {
             assert!(is_http(line), "{line:?}");
