@@ -26,9 +26,14 @@ pub(super) fn decrypter(
     secrets: ConnectionTrafficSecrets,
 ) -> Result<Box<dyn MessageDecrypter>, Error> {
     let (key, iv) = parts(secrets)?;
-    if let Some(aes_gcm) = protection(suite, &key, &iv) {
-        return Ok(Box::new(aes_gcm));
+    match protection(suite, &key, &iv) {
+        Some(aes_gcm) => Ok(Box::new(aes_gcm)),
+        None => own_decrypter(suite, key, iv),
     }
+}
+
+/// The suite's own.
+fn own_decrypter(suite: SupportedCipherSuite, key: AeadKey, iv: Iv) -> Result<Box<dyn MessageDecrypter>, Error> {
     Ok(match suite {
         SupportedCipherSuite::Tls13(suite) => suite.aead_alg.decrypter(key, iv),
         SupportedCipherSuite::Tls12(suite) => {
@@ -39,19 +44,29 @@ pub(super) fn decrypter(
 }
 
 /// What seals records for the client, of which `sent` have gone out already.
-///
-/// AWS-LC's sealing keys take the first nonce that they see for that of record 0, and refuse one that seems to go back
-/// from there (RFC 8446 §5.3). So a key that begins in the middle is shown record 0 once more. Its nonce has been used
-/// by then: what comes of it is wiped here and now, for two records under one nonce give the key's secrets away.
 pub(super) fn encrypter(
     suite: SupportedCipherSuite,
     secrets: ConnectionTrafficSecrets,
     sent: u64,
 ) -> Result<Box<dyn MessageEncrypter>, Error> {
     let (key, iv) = parts(secrets)?;
-    if let Some(aes_gcm) = protection(suite, &key, &iv) {
-        return Ok(Box::new(aes_gcm));
+    match protection(suite, &key, &iv) {
+        Some(aes_gcm) => Ok(Box::new(aes_gcm)),
+        None => own_encrypter(suite, key, iv, sent),
     }
+}
+
+/// The suite's own.
+///
+/// AWS-LC's sealing keys take the first nonce that they see for that of record 0, and refuse one that seems to go back
+/// from there (RFC 8446 §5.3). So a key that begins in the middle is shown record 0 once more. Its nonce has been used
+/// by then: what comes of it is wiped here and now, for two records under one nonce give the key's secrets away.
+fn own_encrypter(
+    suite: SupportedCipherSuite,
+    key: AeadKey,
+    iv: Iv,
+    sent: u64,
+) -> Result<Box<dyn MessageEncrypter>, Error> {
     let mut encrypter = match suite {
         SupportedCipherSuite::Tls13(suite) => suite.aead_alg.encrypter(key, iv),
         SupportedCipherSuite::Tls12(suite) => {
