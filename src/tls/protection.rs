@@ -1,7 +1,7 @@
 //! AES-GCM for records on processors where AWS-LC is not at its best.
 //!
-//! With AVX2 and without AVX-512, as in many a rented server, AWS-LC takes one block through the processor's AES at a
-//! time; `ring` takes two (VAES), which halves the cost. It protects records there, and nothing else: all other
+//! With AVX2 and without AVX-512, as in many a rented server, AWS-LC's instructions for AES take one block each; `ring`'s
+//! take two (VAES), which halves the cost. It protects records there, and nothing else: all other
 //! cryptography is AWS-LC's, and so are the records on all other processors.
 //!
 //! `ring` does not overwrite the keys that it lets go of, as AWS-LC does, so that is done here.
