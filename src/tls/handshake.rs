@@ -9,6 +9,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, Un
 use rustls::{AlertDescription, Error, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use super::key_schedule::Memory;
 use super::records::{EXPANSION_TLS12, FRAGMENT_LIMIT, HEADER, declared_end};
 use super::signing;
 use crate::facts::ServerSignature;
@@ -26,6 +27,8 @@ pub(super) struct Shaken {
     pub(super) wire: BytesMut,
     /// Records that need not reach the client before it goes on: tickets.
     pub(super) unsent: BytesMut,
+    /// What was derived on the way.
+    pub(super) memory: Memory,
 }
 
 /// Why there was none.
@@ -57,9 +60,10 @@ where
         fed: 0,
         unsent: BytesMut::new(),
     };
+    let mut memory = Memory::default();
     let mut signature = None;
     loop {
-        let (step, signed) = signing::noting(|| shaking.advance());
+        let (step, signed) = memory.during(|| signing::noting(|| shaking.advance()));
         signature = signed.or(signature);
         match step {
             Ok(Step::Done) => break,
@@ -89,7 +93,7 @@ where
     if wire.is_empty() {
         wire = BytesMut::new(); // lets go of the memory: the stream lives as long as the session
     }
-    Ok(Shaken { connection, signature, wire, unsent })
+    Ok(Shaken { connection, signature, wire, unsent, memory })
 }
 
 enum Step {

@@ -246,16 +246,17 @@ impl Inner {
             return Err(refuse(reasons::NO_VERSION, "the policy has no version that the client has"));
         };
 
-        let Shaken { connection, signature, wire, unsent } = match handshake::shake(&mut stream, config, wire).await {
-            Ok(shaken) => shaken,
-            Err(failure) => {
-                let reason = refusal::reason(&failure, hello, version);
-                if failure.sent_alert() {
-                    part(&mut stream).await;
+        let Shaken { connection, signature, wire, unsent, mut memory } =
+            match handshake::shake(&mut stream, config, wire).await {
+                Ok(shaken) => shaken,
+                Err(failure) => {
+                    let reason = refusal::reason(&failure, hello, version);
+                    if failure.sent_alert() {
+                        part(&mut stream).await;
+                    }
+                    return Err(refuse(reason, &failure.to_string()));
                 }
-                return Err(refuse(reason, &failure.to_string()));
-            }
-        };
+            };
 
         let Some(client_certificate) = self.client_certificates.fact(connection.peer_certificates(), UnixTime::now())
         else {
@@ -264,7 +265,8 @@ impl Inner {
         let handshake = progress.began.map_or(Duration::ZERO, |began| began.elapsed());
         let facts = Finished::of(&connection, hello, signature).establish(client_certificate, handshake);
         let facts = facts.map_err(|missing| refuse(reasons::NOT_FORWARD_SECRET, missing))?;
-        let records = Records::new(connection).map_err(|error| refuse(reasons::NO_RECORDS, &error.to_string()))?;
+        let records =
+            Records::new(connection, &mut memory).map_err(|error| refuse(reasons::NO_RECORDS, &error.to_string()))?;
         Ok((Stream::new(stream, records, wire, unsent.freeze()), facts))
     }
 }

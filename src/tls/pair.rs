@@ -138,9 +138,13 @@ async fn accept(mut stream: DuplexStream, tls13: bool) -> Ours {
     let mut wire = BytesMut::new();
     let hello = client_hello::read(&mut stream, &mut wire, &mut None).await.unwrap();
     let (_, config) = server().0.profiles[0].1.choose(&hello).unwrap();
-    let Shaken { connection, wire, unsent, .. } = shake(&mut stream, config, wire).await.unwrap();
+    let Shaken { connection, wire, unsent, mut memory, .. } = shake(&mut stream, config, wire).await.unwrap();
     assert_eq!(connection.protocol_version() == Some(ProtocolVersion::TLSv1_3), tls13);
-    Ours { records: Records::new(connection).unwrap(), wire, unsent }
+    let secrets = memory.len();
+    let records = Records::new(connection, &mut memory).unwrap();
+    // Each direction's secret, before and after the handshake, and the ticket's: the record layer derives none of them anew.
+    assert_eq!((secrets, memory.len()), if tls13 { (5, 5) } else { (0, 0) });
+    Ours { records, wire, unsent }
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {

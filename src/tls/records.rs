@@ -14,6 +14,7 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::{ContentType, Error, ProtocolVersion, SupportedCipherSuite};
 
 use super::alert::{Alert, Level};
+use super::key_schedule::Memory;
 use super::keys;
 
 /// RFC 8446 §5.1: type, version, length.
@@ -90,12 +91,12 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Takes over from the handshake.
+    /// Takes over from the handshake, whose memory knows the keys.
     ///
     /// # Errors
     /// The handshake is not over, or something of it was not sent.
-    pub(super) fn new(connection: UnbufferedServerConnection) -> Result<Self, Error> {
-        let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
+    pub(super) fn new(connection: UnbufferedServerConnection, memory: &mut Memory) -> Result<Self, Error> {
+        let (secrets, kernel) = memory.during(|| connection.dangerous_into_kernel_connection())?;
         let suite = kernel.negotiated_cipher_suite();
         let ((sent, ours), (received, theirs)) = (secrets.tx, secrets.rx);
         Ok(Self {
