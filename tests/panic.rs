@@ -34,6 +34,10 @@ impl Protocol for Defective {
         Smtp.name()
     }
 
+    fn greeting(&self, context: &Context) -> Bytes {
+        Smtp.greeting(context)
+    }
+
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {
         Smtp.preamble(context)
     }

@@ -46,7 +46,8 @@ async fn supervise_every(
         let outcome = match greet(listener, &member.address, hostname, deadlines).await {
             Ok(announced) => {
                 let outcome = relay_self_test(listener, &member.address, hostname, deadlines).await;
-                if outcome.may_open() {
+                // What IMAP is offered inside TLS, only a session in TLS learns.
+                if outcome.may_open() && !announced.is_empty() {
                     pool.learn(place, announced.into_iter().collect());
                 }
                 outcome

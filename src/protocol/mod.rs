@@ -227,7 +227,7 @@ pub enum Event {
         /// Whether it took it.
         accepted: bool,
     },
-    /// What the backend's EHLO or greeting announced, for the next session's preamble.
+    /// What the backend's EHLO or greeting announced, for what the next session is told before it has a backend.
     Learned(Learned),
     /// The gate refused something and the session went on.
     Refused(Reason),
@@ -264,7 +264,8 @@ pub enum Farewell {
     BackendUnavailable,
 }
 
-/// Backend capabilities that a preamble repeats before the backend is dialled: EHLO keyword lines without code and CRLF.
+/// Backend capabilities that are repeated before the backend is dialled: EHLO keyword lines without code and CRLF, or IMAP
+/// capabilities.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Learned {
     /// Line after line, each with a CRLF: every session learns, so this is one piece of memory.
@@ -341,12 +342,17 @@ pub struct Context {
     pub rules: Arc<Rules>,
     /// What the backend announced last time.
     pub learned: Arc<Learned>,
+    /// Whether the client has had a greeting of ours: then the backend's is not for it.
+    pub greeted: bool,
 }
 
 /// A protocol: makes its two state machines and knows how to say goodbye.
 pub trait Protocol: Sync {
     /// `smtp` or `imap`, for logs.
     fn name(&self) -> &'static str;
+
+    /// Our greeting inside TLS, where that comes first, CRLF included.
+    fn greeting(&self, context: &Context) -> Bytes;
 
     /// The cleartext talk before TLS.
     fn preamble(&self, context: &Context) -> Box<dyn Preamble>;

@@ -305,6 +305,10 @@ impl Protocol for Failing {
         Smtp.name()
     }
 
+    fn greeting(&self, context: &Context) -> Bytes {
+        Smtp.greeting(context)
+    }
+
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {
         Smtp.preamble(context)
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -154,19 +155,31 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         tls: None,
         rules: shared.rules.clone(),
         learned: shared.backends.offered(),
+        greeted: service.tls != TlsMode::Implicit,
     };
 
     // Cleartext, where the service begins with it; then TLS, unless the client stays plain. Behind STARTTLS it is the client
-    // who speaks first (RFC 3207 §4.2, RFC 9051 §6.2.1): one that only tries our TLS never reaches the backend.
-    // All of this is the client's time to log in; what the backend takes is not.
+    // who speaks first (RFC 3207 §4.2, RFC 9051 §6.2.1), elsewhere it is greeted by us: one that only tries our TLS never
+    // reaches the backend. All of this is the client's time to log in; what the backend takes is not.
     let began = Instant::now();
     let login_due = began + shared.deadlines.login;
     let (client, client_input, opening) = match service.tls {
-        TlsMode::Implicit => (secure(shared, stream, &mut context, login_due, notes).await?, BytesMut::new(), None),
+        TlsMode::Implicit => {
+            let client = secure(shared, stream, &mut context, login_due, notes).await?;
+            // Where no backend is to be had, the client hears of that instead of a greeting.
+            context.greeted = shared.backends.is_open();
+            if context.greeted {
+                let greeting = service.protocol.greeting(&context);
+                let (client, input) = hear_first_words(shared, client, &greeting, login_due).await?;
+                (client, input, None)
+            } else {
+                (client, BytesMut::new(), None)
+            }
+        }
         TlsMode::Optional | TlsMode::Required => match talk(shared, stream, &context, notes).await {
             Talked::StartTls(stream) => {
                 let client = secure(shared, stream, &mut context, login_due, notes).await?;
-                let (client, input) = hear_first_words(shared, client, login_due).await?;
+                let (client, input) = hear_first_words(shared, client, b"", login_due).await?;
                 (client, input, None)
             }
             Talked::StayPlain(stream, input, opening) => (Client::Plain(stream), input, Some(opening)),
@@ -306,10 +319,18 @@ async fn connect(
     }
 }
 
-/// Waits until the client says something, and what it is.
-async fn hear_first_words(shared: &Shared, mut client: Client, due: Instant) -> Result<(Client, BytesMut), Reason> {
+/// Waits until the client says something, behind a greeting where it expects one, and what it is.
+async fn hear_first_words(
+    shared: &Shared,
+    mut client: Client,
+    greeting: &[u8],
+    due: Instant,
+) -> Result<(Client, BytesMut), Reason> {
     let mut input = BytesMut::new();
-    let heard = timeout_at(due, poll_fn(|cx| client.poll_fill(cx, &mut input)));
+    let heard = timeout_at(due, async {
+        client.write_all(greeting).await?;
+        poll_fn(|cx| client.poll_fill(cx, &mut input)).await
+    });
     let (farewell, reason) = match unless_stopped(shared, heard).await {
         Ok(Ok(Ok(1..))) => return Ok((client, input)),
         Ok(Ok(Ok(0))) => {

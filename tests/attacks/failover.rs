@@ -83,9 +83,14 @@ fn sessions_go_to_the_next_backend_and_back_once_the_first_has_passed_its_test_a
     said(&log, "open: ", one);
     assert_eq!(served_by(&gate), one, "after {resting} connections to it");
 
-    // All of them are gone: 421 and BYE, at once, and again.
+    // All of them are gone: 421 and BYE for whoever finds that out, and then for everybody at once.
     drop((first, second, imaps));
     let config = Offer::default().config();
+    let mut wire = gate.connect("submissions").tls(&config);
+    assert_eq!((wire.reply().code, wire.say("EHLO client.example.org").code), (220, 421));
+    let mut wire = gate.secured("imaps", &config);
+    wire.send("a NOOP\r\n");
+    assert!(wire.line().unwrap_or_default().starts_with("* BYE"));
     for _ in 0..2 {
         let mut wire = gate.connect("submissions").tls(&config);
         assert_eq!(wire.reply().code, 421);
@@ -108,7 +113,7 @@ fn a_backend_that_fails_its_test_gets_no_session_beside_one_that_passed() {
     let port = second.port;
     drop(second);
     let mut wire = gate.connect("submissions").tls(&Offer::default().config());
-    assert_eq!(wire.reply().code, 421);
+    assert_eq!((wire.reply().code, wire.say("EHLO client.example.org").code), (220, 421));
     said(&gate.log, "refusing sessions", port);
     assert_eq!(relay.connections(), tested);
 }

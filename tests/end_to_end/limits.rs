@@ -155,7 +155,9 @@ fn every_connection_beyond_the_limit_is_in_the_log_also_those_that_hear_nothing(
 fn a_client_that_only_tries_our_tls_never_reaches_the_backend() {
     let backend = backend();
     let dovecot = Fake::start(|mut wire| {
-        wire.send("* OK ready\r\n");
+        wire.send(
+            "* OK [CAPABILITY IMAP4rev1 STARTTLS SASL-IR LOGINDISABLED AUTH=PLAIN AUTH=SCRAM-SHA-1-PLUS] old ready\r\n",
+        );
         while let Some(line) = wire.line() {
             let tag = line.split(' ').next().unwrap_or_default();
             wire.send(format!("* CAPABILITY IMAP4rev1\r\n{tag} OK done\r\n"));
@@ -163,30 +165,54 @@ fn a_client_that_only_tries_our_tls_never_reaches_the_backend() {
     });
     let gate = Setup::new()
         .listener_with("smtp", backend.port, "none", "allow_relay_as_proxy = true")
+        .listener_with("submissions", backend.port, "none", "allow_relay_as_proxy = true")
         .listener("imap", dovecot.port, "none")
+        .listener("imaps", dovecot.port, "none")
         .start();
     let before = (backend.connections(), dovecot.connections());
     let config = Offer::default().config();
-    for service in ["smtp", "imap"] {
+    for service in ["smtp", "submissions", "imap", "imaps"] {
         let mut wire = gate.connect(service);
-        if service == "smtp" {
-            assert_eq!(wire.reply().code, 220);
-            assert_eq!(wire.say("EHLO scanner.example.net").code, 250);
-            assert_eq!(wire.say("STARTTLS").code, 220);
-        } else {
-            wire.line().expect("a greeting");
-            assert!(wire.tagged("s", "STARTTLS").concat().starts_with("s OK"));
+        match service {
+            "smtp" => {
+                assert_eq!(wire.reply().code, 220);
+                assert_eq!(wire.say("EHLO scanner.example.net").code, 250);
+                assert_eq!(wire.say("STARTTLS").code, 220);
+                wire = wire.tls(&config);
+            }
+            "imap" => {
+                wire.line().expect("a greeting");
+                assert!(wire.tagged("s", "STARTTLS").concat().starts_with("s OK"));
+                wire = wire.tls(&config);
+            }
+            "submissions" => {
+                wire = wire.tls(&config);
+                assert_eq!(wire.reply().lines, ["mail.example.net ESMTP Sealgate"]);
+            }
+            _ => {
+                wire = wire.tls(&config);
+                // Nothing was learned yet: a client asks.
+                assert_eq!(wire.line().as_deref(), Some("* OK mail.example.net Sealgate ready"));
+            }
         }
-        let mut wire = wire.tls(&config);
         wire.finish();
         wire.end();
-        let port = format!("client_port={}", wire.port);
+        let port = format!("client_port={} ", wire.port);
         gate.log.wait_for(&["event=ended", &port, "outcome=ok", "reason=closed"]);
         assert_eq!((backend.connections(), dovecot.connections()), before, "{service}");
     }
     // Whoever speaks is heard there.
     assert_eq!(gate.secured("smtp", &config).say("NOOP").code, 250);
     assert_eq!((backend.connections(), dovecot.connections()), (before.0 + 1, before.1));
+    // And from then on the greeting has what the backend's own has, as far as it can cross us.
+    let mut wire = gate.secured("imaps", &config);
+    assert_eq!(wire.tagged("a", "NOOP"), ["* CAPABILITY IMAP4rev1", "a OK done"]);
+    assert_eq!((backend.connections(), dovecot.connections()), (before.0 + 1, before.1 + 1));
+    let greeting = gate.connect("imaps").tls(&config).line();
+    assert_eq!(
+        greeting.as_deref(),
+        Some("* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] mail.example.net Sealgate ready")
+    );
 }
 
 #[test]

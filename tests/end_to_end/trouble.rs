@@ -91,7 +91,8 @@ fn an_smtp_backend_that_does_not_greet_becomes_a_421() {
         open_again(&gate, &smtp);
         smtp.instead(misbehaviour);
         let mut implicit = gate.connect("submissions").tls(&config);
-        assert_eq!(implicit.reply().code, 421, "{what}, instead of the greeting");
+        assert_eq!(implicit.reply().code, 220, "{what}");
+        assert_eq!(implicit.say("EHLO client.example.org").code, 421, "{what}, in answer to EHLO");
         implicit.end();
 
         open_again(&gate, &smtp);
@@ -101,7 +102,7 @@ fn an_smtp_backend_that_does_not_greet_becomes_a_421() {
         wire.say("EHLO client.example.org");
         assert_eq!(wire.say("STARTTLS").code, 220);
         let mut wire = wire.tls(&config);
-        assert_eq!(wire.say("EHLO client.example.org").code, 421, "{what}, in answer to EHLO");
+        assert_eq!(wire.say("EHLO client.example.org").code, 421, "{what}, in answer to EHLO after STARTTLS");
         wire.end();
     }
 }
@@ -140,7 +141,8 @@ fn an_imap_backend_that_does_not_greet_becomes_a_bye() {
     for (what, misbehaviour) in CASES {
         open_again();
         imap.instead(misbehaviour);
-        let mut implicit = gate.connect("imaps").tls(&config);
+        let mut implicit = gate.secured("imaps", &config);
+        drop(implicit.try_send(b"a CAPABILITY\r\n"));
         let farewell = implicit.line().unwrap_or_default();
         assert!(farewell.starts_with("* BYE"), "{what}: {farewell}");
         implicit.end();
@@ -161,13 +163,28 @@ fn a_backend_that_is_gone_is_a_421_and_a_bye() {
     let gate = gate(&smtp, &imap);
     drop((smtp, imap));
     let config = Offer::default().config();
-    let mut wire = gate.connect("submissions").tls(&config);
-    let reply = wire.reply();
-    assert!(reply.code == 421 && reply.lines[0].starts_with("4.3.2 "), "{reply:?}");
-    let mut wire = gate.connect("imaps").tls(&config);
-    assert!(wire.line().unwrap_or_default().starts_with("* BYE"));
-    gate.log.wait_for(&["outcome=backend_error", "service=submissions"]);
-    gate.log.wait_for(&["outcome=backend_error", "service=imaps"]);
+    // The first to need them finds that out, the next one is told at once.
+    for command in [Some("EHLO client.example.org"), None] {
+        let mut wire = gate.connect("submissions").tls(&config);
+        let mut reply = wire.reply();
+        if let Some(command) = command {
+            assert_eq!(reply.code, 220);
+            reply = wire.say(command);
+        }
+        assert!(reply.code == 421 && reply.lines[0].starts_with("4.3.2 "), "{reply:?}");
+        wire.end();
+        gate.log.wait_for(&["outcome=backend_error", "service=submissions", &format!("client_port={} ", wire.port)]);
+    }
+    for command in [Some("a NOOP\r\n"), None] {
+        let mut wire = gate.connect("imaps").tls(&config);
+        if let Some(command) = command {
+            assert!(wire.line().unwrap_or_default().starts_with("* OK"));
+            wire.send(command);
+        }
+        assert!(wire.line().unwrap_or_default().starts_with("* BYE"));
+        wire.end();
+        gate.log.wait_for(&["outcome=backend_error", "service=imaps", &format!("client_port={} ", wire.port)]);
+    }
 }
 
 /// A session inside TLS with a fake that answers one command in its own way.

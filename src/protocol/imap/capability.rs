@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::response::{Kind, Response};
+use crate::protocol::Learned;
 
 /// Whether a capability is kept from the client, any case.
 fn is_hidden(capability: &[u8]) -> bool {
@@ -32,6 +33,25 @@ pub(super) fn rewritten(line: &[u8], response: &Response<'_>) -> Option<Vec<u8>>
     }
     kept.extend_from_slice(line.get(list.end..)?);
     Some(kept)
+}
+
+/// The capabilities in a response that a later client may be told of; None where it lists none.
+pub(super) fn offered(line: &[u8], response: &Response<'_>) -> Option<Learned> {
+    let list = line.get(list(line, response)?)?;
+    let mut learned = Learned::with_capacity(2 * list.len());
+    for capability in list.split(|octet| *octet == b' ').filter(|capability| !is_hidden(capability)) {
+        // What is no atom (RFC 9051 §9) would end the list or the line.
+        match str::from_utf8(capability) {
+            Ok(atom)
+                if !atom.is_empty()
+                    && atom.bytes().all(|octet| octet.is_ascii_graphic() && !b"[]".contains(&octet)) =>
+            {
+                learned.push(atom);
+            }
+            _ => {}
+        }
+    }
+    Some(learned)
 }
 
 /// Where the capability list stands: in `* CAPABILITY …`, or in the response code of a status response (RFC 9051 §7.1, §7.2.2).
@@ -95,6 +115,27 @@ mod tests {
             let First::Whole(response) = first(line.as_bytes()) else { panic!("{line:?} is no response") };
             let found = rewritten(line.as_bytes(), &response);
             assert_eq!(found.as_deref().map(String::from_utf8_lossy).as_deref(), *expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_stand_in_a_greeting_of_ours_is_learned() {
+        let cases: &[(&[u8], Option<&[&str]>)] = &[
+            (
+                b"* OK [CAPABILITY IMAP4rev1 STARTTLS SASL-IR AUTH=PLAIN LOGINDISABLED] x\r\n",
+                Some(&["IMAP4rev1", "SASL-IR", "AUTH=PLAIN"]),
+            ),
+            (b"* CAPABILITY IMAP4rev1  IDLE \r\n", Some(&["IMAP4rev1", "IDLE"])),
+            (b"* CAPABILITY A\x01 B[C D\xff E\xc3\xa9 F]G H\r\n", Some(&["H"])),
+            (b"* OK [CAPABILITY ] x\r\n", Some(&[])),
+            (b"* OK [CAPABILITY A] B C] x\r\n", Some(&["A"])),
+            (b"* OK IMAP4rev1 ready\r\n", None),
+        ];
+        for (line, expected) in cases {
+            let First::Whole(response) = first(line) else { panic!("{}", line.escape_ascii()) };
+            let learned = offered(line, &response);
+            let found = learned.as_ref().map(|learned| learned.lines().collect::<Vec<_>>());
+            assert_eq!(found.as_deref(), *expected, "{}", line.escape_ascii());
         }
     }
 }

@@ -24,6 +24,19 @@ impl Protocol for Imap {
         "imap"
     }
 
+    /// With the capabilities that the backend's own greeting had the last time: a client that finds none asks for them first.
+    fn greeting(&self, context: &Context) -> Bytes {
+        let mut code = String::new();
+        for capability in context.learned.lines() {
+            code.push_str(if code.is_empty() { "[CAPABILITY " } else { " " });
+            code.push_str(capability);
+        }
+        if !code.is_empty() {
+            code.push_str("] ");
+        }
+        format!("* OK {code}{} Sealgate ready\r\n", context.hostname).into()
+    }
+
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {
         Box::new(preamble::Cleartext::new(context))
     }

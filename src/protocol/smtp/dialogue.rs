@@ -19,7 +19,7 @@ use super::sasl::Exchange;
 use super::{reasons, replies};
 use crate::facts::Reason;
 use crate::protocol::{
-    AuthRule, Context, Dialogue, Ended, Event, Farewell, Opening, Out, Side, TlsMode, Verdict, Violation, Wait,
+    AuthRule, Context, Dialogue, Ended, Event, Farewell, Opening, Out, Side, Verdict, Violation, Wait,
 };
 
 /// The most commands in a row that lead to no message, as Postfix has it (`smtpd_junk_command_limit`). Each may take the whole
@@ -92,7 +92,7 @@ enum State {
 
 /// What becomes of the backend's greeting.
 enum Greeting {
-    /// The client has had ours, before STARTTLS, and owes an EHLO.
+    /// The client has had ours, before STARTTLS or instead of it, and owes an EHLO.
     Swallow,
     /// The client waits for it.
     Pass,
@@ -131,8 +131,8 @@ impl SmtpDialogue {
     pub fn new(context: &Context, opening: Option<Opening>) -> Self {
         let greeting = match opening {
             Some(opening) => Greeting::Replay(opening.hello.map(|line| line.as_ref().into())),
-            None if context.service.tls == TlsMode::Implicit => Greeting::Pass,
-            None => Greeting::Swallow,
+            None if context.greeted => Greeting::Swallow,
+            None => Greeting::Pass,
         };
         Self {
             origin: Origin::new(context),

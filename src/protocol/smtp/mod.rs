@@ -32,6 +32,10 @@ impl Protocol for Smtp {
         "smtp"
     }
 
+    fn greeting(&self, context: &Context) -> Bytes {
+        replies::greeting(&context.hostname)
+    }
+
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {
         Box::new(preamble::SmtpPreamble::new(context))
     }

@@ -163,9 +163,7 @@ impl SmtpPreamble {
 
 impl Preamble for SmtpPreamble {
     fn greet(&mut self, to_client: &mut BytesMut) {
-        to_client.extend_from_slice(b"220 ");
-        to_client.extend_from_slice(self.hostname.as_bytes());
-        to_client.extend_from_slice(b" ESMTP Sealgate\r\n");
+        to_client.extend_from_slice(&replies::greeting(&self.hostname));
     }
 
     fn receive(&mut self, input: &[u8], to_client: &mut BytesMut, events: &mut Vec<Event>) -> Result<Heard, Violation> {

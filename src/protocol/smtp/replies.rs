@@ -36,6 +36,11 @@ pub const BEHIND_STARTTLS: &[u8] = b"554 5.5.1 Error: nothing may follow STARTTL
 pub const BARE_NEWLINE_IN_DATA: &[u8] =
     b"550 5.5.2 Error: bare CR or LF, or NUL at the beginning of a line, in message\r\n421 4.7.0 Error: closing after that\r\n";
 
+/// RFC 5321 §4.2, §4.3.1: our greeting. The word ESMTP has old clients say EHLO.
+pub fn greeting(hostname: &str) -> Bytes {
+    format!("220 {hostname} ESMTP Sealgate\r\n").into()
+}
+
 /// A 421 that carries our name (RFC 5321 §4.2.3), or the 554 for those who tried to get something through TLS (RFC 3207 §6).
 pub fn farewell(hostname: &str, why: Farewell) -> Bytes {
     let (status, text) = match why {

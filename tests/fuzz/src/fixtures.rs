@@ -24,6 +24,7 @@ pub fn context(service: &str, tls: bool) -> Context {
         tls: tls.then(|| Arc::new(facts())),
         rules: Arc::new(Rules { received_user: true, ..Rules::default() }),
         learned: Arc::new(Learned::from_iter(["PIPELINING", "SIZE 10240000", "AUTH PLAIN", "BINARYMIME"])),
+        greeted: true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::capability::rewritten;
+use super::super::capability::{offered, rewritten};
 use super::super::command::LiteralKind;
 use super::super::response::{First, Kind, Response, Status, first};
 use super::super::{reasons, violation};
@@ -41,7 +41,9 @@ impl BeforeLogin {
         match response.kind {
             Kind::Status { status: Status::Ok } => {
                 self.turn = Turn::Command;
-                // The client has had our own before TLS, and asks for capabilities again (§6.2.1).
+                out.events.extend(offered(line, response).map(Event::Learned));
+                // The client has had our own: before TLS, after which it asks for capabilities again (§6.2.1), or with the
+                // capabilities that were learned.
                 Ok(if self.greeted { Verdict::Drop(line.len()) } else { pass(line, response, out) })
             }
             Kind::Status { status: Status::Bye } => {

@@ -18,12 +18,12 @@ use self::id::Id;
 use super::command::{LiteralKind, Scan};
 use super::overlong::Overlong;
 use super::{Errors, bye};
-use crate::protocol::{Context, Dialogue, Ended, Farewell, Out, Side, TlsMode, Verdict, Violation, Wait};
+use crate::protocol::{Context, Dialogue, Ended, Farewell, Out, Side, Verdict, Violation, Wait};
 
 /// A session between TLS and login.
 pub(super) struct BeforeLogin {
     hostname: Arc<str>,
-    /// Whether the client has had our greeting before TLS, so that the backend's is not for it.
+    /// Whether the client has had our greeting, so that the backend's is not for it.
     greeted: bool,
     turn: Turn,
     /// Commands whose tagged replies are owed, oldest first.
@@ -87,7 +87,7 @@ impl BeforeLogin {
     pub(super) fn new(context: &Context) -> Self {
         Self {
             hostname: Arc::clone(&context.hostname),
-            greeted: context.service.tls != TlsMode::Implicit,
+            greeted: context.greeted,
             turn: Turn::Greeting,
             pending: VecDeque::new(),
             login: None,

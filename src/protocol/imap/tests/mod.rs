@@ -26,6 +26,7 @@ fn context(service: &str) -> Context {
         tls: None,
         rules: Arc::new(Rules { max_errors: 3, ..Rules::default() }),
         learned: Arc::new(Learned::default()),
+        greeted: Service::by_name(service).is_some_and(|service| service.tls != crate::protocol::TlsMode::Implicit),
     }
 }
 
