@@ -122,6 +122,10 @@ pub trait Fill {
     fn reads_in_place(&self) -> bool {
         false
     }
+
+    /// What is written from here on are last words: they may wait for the end of the connection, which comes right behind
+    /// them.
+    fn last_words(&mut self) {}
 }
 
 /// [`Fill::poll_fill`] for a stream that only reads: once, into a pooled buffer, and [`LARGE_READ`] octets at most.

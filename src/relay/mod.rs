@@ -337,6 +337,7 @@ where
         self.ending.get_or_insert(if self.stopping { SHUTDOWN } else { reason });
         self.dialogue = None;
         self.cut_backend();
+        self.client.last_words();
         self.from_client.inbox.clear();
         self.clock.closing(self.stopping, turn);
     }

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::notes::Notes;
 use super::{Arrival, CUT_OFF, Shared, Who, handshake, identify};
-use crate::buffers;
+use crate::buffers::{self, Fill as _};
 use crate::facts::{Outcome, Reason};
 use crate::limits::{Refused, TooMany};
 use crate::protocol::{Farewell, TlsMode};
@@ -115,22 +114,15 @@ async fn say_goodbye(
 /// Says why, and closes.
 pub(super) async fn part(shared: &Shared, mut client: Client, why: Farewell) {
     let line = shared.listener.service.protocol.farewell(&shared.hostname, why);
+    client.last_words();
     if let Ok(Ok(())) = timeout(LINGER, client.write_all(&line)).await {
         close(client).await;
-    }
-}
-
-/// Lets close_notify go out in one segment with the FIN: a segment costs more than what is in it.
-fn hold_for_fin(client: &Client) {
-    if let Client::Tls(stream) = client {
-        let _ = SockRef::from(stream.get_ref()).set_tcp_cork(true); // or else it takes two
     }
 }
 
 /// Ends our side of a connection whose client has ended its own: it sends nothing more that would turn closing the socket
 /// into a reset, so there is nothing to wait for, and closing it says FIN.
 pub(super) async fn finish(mut client: Client) {
-    hold_for_fin(&client);
     if let Client::Tls(stream) = &mut client {
         let _ = timeout(LINGER, stream.close_notify()).await; // if it fails, the client is gone
     }
@@ -138,7 +130,6 @@ pub(super) async fn finish(mut client: Client) {
 
 /// Ends our side (close_notify, FIN) and gives the client a moment to end its own.
 pub(super) async fn close(mut client: Client) {
-    hold_for_fin(&client);
     let _ = timeout(LINGER, async {
         client.shutdown().await?;
         let mut read = 0;

@@ -334,10 +334,12 @@ async fn hear_first_words(
     let (farewell, reason) = match unless_stopped(shared, heard).await {
         Ok(Ok(Ok(1..))) => return Ok((client, input)),
         Ok(Ok(Ok(0))) => {
+            client.last_words();
             finish(client).await;
             return Err(relay::CLOSED);
         }
         Ok(Ok(Err(_))) => {
+            client.last_words();
             close(client).await;
             return Err(relay::CLIENT_TRUNCATED);
         }
