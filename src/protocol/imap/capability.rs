@@ -37,7 +37,11 @@ pub(super) fn rewritten(line: &[u8], response: &Response<'_>) -> Option<Vec<u8>>
 
 /// The capabilities in a response that a later client may be told of; None where it lists none.
 pub(super) fn offered(line: &[u8], response: &Response<'_>) -> Option<Learned> {
-    let list = line.get(list(line, response)?)?;
+    let list = list(line, response)?;
+    if !matches!(response.kind, Kind::Untagged { .. }) && line.get(list.end) != Some(&b']') {
+        return None;
+    }
+    let list = line.get(list)?;
     let mut learned = Learned::with_capacity(2 * list.len());
     for capability in list.split(|octet| *octet == b' ').filter(|capability| !is_hidden(capability)) {
         // What is no atom (RFC 9051 §9) would end the list or the line.
@@ -130,6 +134,7 @@ mod tests {
             (b"* OK [CAPABILITY ] x\r\n", Some(&[])),
             (b"* OK [CAPABILITY A] B C] x\r\n", Some(&["A"])),
             (b"* OK IMAP4rev1 ready\r\n", None),
+            (b"* OK [CAPABILITY IMAP4rev1 ready\r\n", None),
         ];
         for (line, expected) in cases {
             let First::Whole(response) = first(line) else { panic!("{}", line.escape_ascii()) };

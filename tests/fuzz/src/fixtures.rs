@@ -8,7 +8,7 @@ use sealgate::facts::{
     ClientCertificate, ClientNames, Group, Peer, ServerSignature, SessionId, SignatureAlgorithm, Suite, TlsFacts,
     TlsVersion,
 };
-use sealgate::protocol::{Context, Event, Learned, Rules, Service};
+use sealgate::protocol::{Context, Event, Learned, Rules, Service, TlsMode};
 
 /// A password that no log may show.
 pub const CANARY: &[u8] = b"Tr0ub4dor";
@@ -16,15 +16,16 @@ pub const CANARY: &[u8] = b"Tr0ub4dor";
 /// A session on the named service.
 pub fn context(service: &str, tls: bool) -> Context {
     let address = |last| SocketAddr::from(([192, 0, 2, last], 1024));
+    let service = Service::by_name(service).unwrap_or_else(|| panic!("no service {service}"));
     Context {
         hostname: "mx.example.com".into(),
         session: SessionId::new("4Zk9"),
-        service: Service::by_name(service).unwrap_or_else(|| panic!("no service {service}")),
+        service,
         peer: Peer { client: address(5), local: address(10), names: ClientNames::default() },
         tls: tls.then(|| Arc::new(facts())),
         rules: Arc::new(Rules { received_user: true, ..Rules::default() }),
         learned: Arc::new(Learned::from_iter(["PIPELINING", "SIZE 10240000", "AUTH PLAIN", "BINARYMIME"])),
-        greeted: true,
+        greeted: service.tls != TlsMode::Implicit, // so that both ways are walked
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a log may see of a conversation.
 
+use sealgate::protocol::Event;
+
 use super::view::{Item, View};
 use crate::driver::Driver;
 use crate::fixtures::{CANARY, holds, printable, sasl_name};
@@ -7,7 +9,9 @@ use crate::fixtures::{CANARY, holds, printable, sasl_name};
 /// The canary is a password: no event holds it, unless it was a name as well.
 pub(super) fn are_kept(driver: &Driver, client: &View) {
     driver.seen.events.iter().for_each(printable);
-    let noted = driver.seen.events.iter().any(|event| holds(format!("{event:?}").as_bytes(), CANARY));
+    // What the backend's greeting announces is in no log, and was said before the client's first octet could reach it.
+    let mut logged = driver.seen.events.iter().filter(|event| !matches!(event, Event::Learned(_)));
+    let noted = logged.any(|event| holds(format!("{event:?}").as_bytes(), CANARY));
     assert!(!noted || has_a_name(&driver.client_said, client), "a password is in an event: {:?}", driver.seen.events);
 }
 
