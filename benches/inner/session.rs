@@ -59,7 +59,6 @@ pub fn context(service: &str, tls: Option<TlsFacts>) -> Context {
         tls: tls.map(Arc::new),
         rules: Arc::new(Rules::default()),
         learned: Arc::new(Learned::from_iter(learned)),
-        greeted: true,
     }
 }
 

@@ -342,8 +342,6 @@ pub struct Context {
     pub rules: Arc<Rules>,
     /// What the backend announced last time.
     pub learned: Arc<Learned>,
-    /// Whether the client has had a greeting of ours: then the backend's is not for it.
-    pub greeted: bool,
 }
 
 /// A protocol: makes its two state machines and knows how to say goodbye.

@@ -155,7 +155,6 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         tls: None,
         rules: shared.rules.clone(),
         learned: shared.backends.offered(),
-        greeted: service.tls != TlsMode::Implicit,
     };
 
     // Cleartext, where the service begins with it; then TLS, unless the client stays plain. Behind STARTTLS it is the client
@@ -167,14 +166,13 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         TlsMode::Implicit => {
             let client = secure(shared, stream, &mut context, login_due, notes).await?;
             // Where no backend is to be had, the client hears of that instead of a greeting.
-            context.greeted = shared.backends.is_open();
-            if context.greeted {
-                let greeting = service.protocol.greeting(&context);
-                let (client, input) = hear_first_words(shared, client, &greeting, login_due).await?;
-                (client, input, None)
-            } else {
-                (client, BytesMut::new(), None)
+            if !shared.backends.is_open() {
+                part(shared, client, Farewell::BackendUnavailable).await;
+                return Err(BACKEND_SUSPENDED);
             }
+            let greeting = service.protocol.greeting(&context);
+            let (client, input) = hear_first_words(shared, client, &greeting, login_due).await?;
+            (client, input, None)
         }
         TlsMode::Optional | TlsMode::Required => match talk(shared, stream, &context, notes).await {
             Talked::StartTls(stream) => {

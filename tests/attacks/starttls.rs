@@ -60,7 +60,6 @@ async fn talk(service: &'static Service, pieces: &[&[u8]]) -> (Came, String) {
         tls: None,
         rules: Rules::default().into(),
         learned: Learned::default().into(),
-        greeted: true,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");

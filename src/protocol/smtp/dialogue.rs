@@ -94,8 +94,6 @@ enum State {
 enum Greeting {
     /// The client has had ours, before STARTTLS or instead of it, and owes an EHLO.
     Swallow,
-    /// The client waits for it.
-    Pass,
     /// The client has had ours and stays in cleartext: its hello, if there was one, is said for it.
     Replay(Option<Box<[u8]>>),
 }
@@ -131,8 +129,7 @@ impl SmtpDialogue {
     pub fn new(context: &Context, opening: Option<Opening>) -> Self {
         let greeting = match opening {
             Some(opening) => Greeting::Replay(opening.hello.map(|line| line.as_ref().into())),
-            None if context.greeted => Greeting::Swallow,
-            None => Greeting::Pass,
+            None => Greeting::Swallow,
         };
         Self {
             origin: Origin::new(context),

@@ -26,7 +26,6 @@ pub fn context(service: &str, client: &str, tls: Option<TlsFacts>) -> Context {
         tls: tls.map(Arc::new),
         rules: Arc::new(Rules { received_user: true, ..Rules::default() }),
         learned: Arc::new(Learned::default()),
-        greeted: Service::by_name(service).is_some_and(|service| service.tls != crate::protocol::TlsMode::Implicit),
     }
 }
 

@@ -39,7 +39,6 @@ impl Session {
             tls: None,
             rules: Arc::new(Rules { max_errors: 1000, ..Rules::default() }),
             learned: Arc::new(Learned::default()),
-            greeted: true,
         };
         let mut session = Self {
             gate: service.protocol.dialogue(&context, None),

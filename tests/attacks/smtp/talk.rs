@@ -64,7 +64,6 @@ pub fn context(way: Way, bare_newline: BareNewline) -> Context {
         tls: (way != Way::Cleartext).then(|| Arc::new(tls)),
         rules: Arc::new(Rules { bare_newline, ..Rules::default() }),
         learned: Arc::new(Learned::default()),
-        greeted: true,
     }
 }
 

@@ -8,7 +8,7 @@ use sealgate::facts::{
     ClientCertificate, ClientNames, Group, Peer, ServerSignature, SessionId, SignatureAlgorithm, Suite, TlsFacts,
     TlsVersion,
 };
-use sealgate::protocol::{Context, Event, Learned, Rules, Service, TlsMode};
+use sealgate::protocol::{Context, Event, Learned, Rules, Service};
 
 /// A password that no log may show.
 pub const CANARY: &[u8] = b"Tr0ub4dor";
@@ -25,7 +25,6 @@ pub fn context(service: &str, tls: bool) -> Context {
         tls: tls.then(|| Arc::new(facts())),
         rules: Arc::new(Rules { received_user: true, ..Rules::default() }),
         learned: Arc::new(Learned::from_iter(["PIPELINING", "SIZE 10240000", "AUTH PLAIN", "BINARYMIME"])),
-        greeted: service.tls != TlsMode::Implicit, // so that both ways are walked
     }
 }
 

@@ -44,7 +44,7 @@ impl BeforeLogin {
                 out.events.extend(offered(line, response).map(Event::Learned));
                 // The client has had our own: before TLS, after which it asks for capabilities again (§6.2.1), or with the
                 // capabilities that were learned.
-                Ok(if self.greeted { Verdict::Drop(line.len()) } else { pass(line, response, out) })
+                Ok(Verdict::Drop(line.len()))
             }
             Kind::Status { status: Status::Bye } => {
                 out.events.push(Event::Ending(reasons::GREETED_BYE));

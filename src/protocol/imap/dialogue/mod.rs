@@ -23,8 +23,6 @@ use crate::protocol::{Context, Dialogue, Ended, Farewell, Out, Side, Verdict, Vi
 /// A session between TLS and login.
 pub(super) struct BeforeLogin {
     hostname: Arc<str>,
-    /// Whether the client has had our greeting, so that the backend's is not for it.
-    greeted: bool,
     turn: Turn,
     /// Commands whose tagged replies are owed, oldest first.
     pending: VecDeque<Pending>,
@@ -87,7 +85,6 @@ impl BeforeLogin {
     pub(super) fn new(context: &Context) -> Self {
         Self {
             hostname: Arc::clone(&context.hostname),
-            greeted: context.greeted,
             turn: Turn::Greeting,
             pending: VecDeque::new(),
             login: None,

@@ -66,9 +66,8 @@ impl SmtpDialogue {
                 self.state = State::Refusing(whole.into());
                 Verdict::CutBackend
             }
-            // The client is waiting: for the greeting, or for the answer to the command that brought it here.
+            // The client is waiting for the answer to the command that brought it here.
             _ if !reply.is_positive() => self.last_word(reply, reasons::BACKEND_REFUSES, out),
-            Greeting::Pass => Verdict::Pass(reply.len),
             Greeting::Swallow | Greeting::Replay(None) => Verdict::Drop(reply.len),
             Greeting::Replay(Some(line)) => {
                 if let Some(command) = command::parse(&line) {

@@ -30,7 +30,7 @@ pub fn content(input: &[u8]) {
         assert_eq!(text(&cut.to_backend), text(&whole.seen.to_backend), "to the backend, cut by {cuts:?}");
         assert_eq!(cut.end, whole.seen.end, "cut by {cuts:?}");
     }
-    check(&whole, Terms { greeted: false, replayed: false, rejects, auth: true });
+    check(&whole, Terms { replayed: false, rejects, auth: true });
 }
 
 /// Sends all of it without waiting, to a backend that answers what it was asked.

@@ -51,7 +51,6 @@ pub fn dialogue(input: &[u8]) {
     let driver = play(&script, || smtp(settings, rejects, max_errors), BOUNDS);
     let (service, tls, opening) = SERVICES[usize::from(settings % 8)];
     let terms = Terms {
-        greeted: service == "submissions",
         replayed: opening.flatten().is_some(),
         rejects,
         auth: tls && service != "smtp",

@@ -31,8 +31,6 @@ const BOUNDS: Bounds = Bounds { client: 12_288, backend: 64 * 1024 };
 /// What a conversation was about.
 #[derive(Debug, Clone, Copy)]
 struct Terms {
-    /// The backend's greeting is the client's.
-    greeted: bool,
     /// A hello of the client's goes to the backend before all else.
     replayed: bool,
     /// Bare newlines end a session.
@@ -100,9 +98,6 @@ impl Story<'_> {
 
     fn client_reads(&mut self, judged: usize, heard: usize) {
         let (mut replies, rest) = view::replies(&self.driver.seen.to_client[self.heard..heard]);
-        if self.terms.greeted && self.heard == 0 && !replies.is_empty() {
-            replies.remove(0);
-        }
         self.heard = heard - rest.len();
         self.client.replies.append(&mut replies);
         self.client

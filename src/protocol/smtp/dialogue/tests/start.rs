@@ -1,9 +1,10 @@
-//! How a dialogue begins, in its three ways.
+//! How a dialogue begins: behind a greeting of ours, or with a hello that it has to say again.
 
 use super::{OFFER, after, hello, smtp, submission};
 use crate::facts::TlsFacts;
+use crate::protocol::smtp::Smtp;
 use crate::protocol::smtp::fixtures::{End, Step, b, c, context, run_cut};
-use crate::protocol::{Ended, Event, Learned, Opening, Wait};
+use crate::protocol::{Ended, Event, Learned, Opening, Protocol as _, Wait};
 
 const DOWN: &str = "421 4.3.2 mx.example.com Service not available, try again later\r\n";
 
@@ -52,23 +53,19 @@ fn rfc5321_3_1_a_refusing_greeting_answers_the_ehlo() {
 }
 
 #[test]
-fn rfc8314_implicit_tls_passes_the_greeting() {
-    let context = context("submissions", "203.0.113.5:1024", Some(TlsFacts::example()));
-    let cases: &[(Vec<Step>, &str, End)] = &[
-        (vec![b("220-hi\r\n220 mx\r\n")], "220-hi\r\n220 mx\r\n", End::Open(Wait::Login)),
-        (vec![b("554 no\r\n")], "554 no\r\n", End::Closed),
-        (vec![b("421 no\r\n")], "421 no\r\n", End::Closed),
-        (vec![b("354 go\r\n")], DOWN, End::Closed),
-        (vec![b("hello\r\n")], DOWN, End::Closed),
-        (vec![Step::E(Ended::BackendEof)], DOWN, End::Closed),
-    ];
-    for (steps, client, end) in cases {
-        let seen = run_cut(&context, None, steps);
-        assert_eq!((seen.client().as_str(), seen.end), (*client, *end), "{steps:?}");
+fn rfc8314_with_implicit_tls_a_session_begins_as_after_starttls() {
+    let implicit = context("submissions", "203.0.113.5:1024", Some(TlsFacts::example()));
+    assert_eq!(Smtp.greeting(&implicit), "220 mx.example.com ESMTP Sealgate\r\n");
+    for steps in [hello(), vec![b("554 no\r\n"), c("EHLO c\r\n")], vec![Step::E(Ended::BackendEof), c("EHLO c\r\n")]] {
+        assert_eq!(run_cut(&implicit, None, &steps), run_cut(&submission(), None, &steps), "{steps:?}");
+    }
+    for nonsense in ["354 go\r\n", "hello\r\n"] {
+        let seen = run_cut(&implicit, None, &[b(nonsense)]);
+        assert_eq!((seen.client().as_str(), seen.end), (DOWN, End::Closed), "{nonsense}");
     }
     // An early talker waits.
-    let seen = run_cut(&context, None, &[c("EHLO c\r\n"), b("220 mx\r\n"), b(OFFER)]);
-    assert_eq!(seen.client(), format!("220 mx\r\n{OFFER}"));
+    let seen = run_cut(&implicit, None, &[c("EHLO c\r\n"), b("220 mx\r\n"), b(OFFER)]);
+    assert_eq!(seen.client(), "250-mx\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-AUTH PLAIN\r\n250 SMTPUTF8\r\n");
 }
 
 #[test]
