@@ -21,6 +21,9 @@ pub const LARGE_READ: usize = 256 * 1024;
 /// 16 KiB each and less than 64 octets around them).
 pub const LARGE_SIZE: usize = LARGE_READ + 4 * 1024;
 
+/// Octets that wait move out of their pooled buffer if they are no more than this.
+pub const SMALL: usize = 4 * 1024;
+
 /// How many buffers of each size a worker keeps for the next reader. One session's turn uses up to three at once.
 const KEPT: usize = 4;
 const KEPT_LARGE: usize = 2;
@@ -88,6 +91,17 @@ pub fn borrow_large() -> BytesMut {
 /// split from one may be given back in any order.
 pub fn give_back(buffer: BytesMut) {
     POOL.with_borrow_mut(|pool| pool.give_back(buffer));
+}
+
+/// Octets that wait for others: if they are few, they move out of their pooled buffer, so that they cost no more than they are.
+pub fn settle(octets: &mut BytesMut) -> bool {
+    if octets.len() > SMALL {
+        return false;
+    }
+    let own = BytesMut::from(&octets[..]);
+    wipe(octets);
+    give_back(std::mem::replace(octets, own));
+    true
 }
 
 /// Overwrites octets that are done with and may have been somebody's password, before their memory is somebody else's.

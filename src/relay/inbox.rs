@@ -10,11 +10,8 @@ use std::task::{Context, Poll};
 use bytes::{Buf, BytesMut};
 
 use super::outbox::Outbox;
-use crate::buffers::{Fill, LARGE_READ, READ_SIZE, borrow_large, give_back, wipe};
+use crate::buffers::{Fill, LARGE_READ, READ_SIZE, borrow_large, give_back, settle, wipe};
 use crate::protocol::INPUT_LIMIT;
-
-/// Input this small that waits for more moves out of its pooled buffer, so that a slow peer costs what it sent.
-const SMALL: usize = 4 * 1024;
 
 /// How far one side's input has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,12 +130,7 @@ impl Inbox {
         match self.storage {
             Storage::None => {}
             _ if self.bytes.is_empty() => self.clear(),
-            Storage::Borrowed if self.bytes.len() <= SMALL => {
-                let kept = BytesMut::from(self.as_slice());
-                wipe(&mut self.bytes);
-                give_back(std::mem::replace(&mut self.bytes, kept));
-                self.storage = Storage::Own;
-            }
+            Storage::Borrowed if settle(&mut self.bytes) => self.storage = Storage::Own,
             Storage::Borrowed | Storage::Own => {}
         }
     }
@@ -162,6 +154,7 @@ impl Drop for Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffers::SMALL;
 
     /// Fills what room it is given, and remembers how much that was.
     struct Stream {

@@ -6,6 +6,7 @@ mod notes;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -21,7 +22,7 @@ use crate::backend::dns::Resolver;
 use crate::backend::inbound::{Inbound, read_proxy_header};
 use crate::backend::pool::{Pool, Unserved};
 use crate::backend::{Caller, Connected};
-use crate::buffers::Fill;
+use crate::buffers::{Fill, settle};
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
@@ -327,7 +328,12 @@ async fn hear_first_words(
     let mut input = BytesMut::new();
     let heard = timeout_at(due, async {
         client.write_all(greeting).await?;
-        poll_fn(|cx| client.poll_fill(cx, &mut input)).await
+        let heard = poll_fn(|cx| client.poll_fill(cx, &mut input)).await?;
+        // The backend may take its time. A stream that was found to have no more holds no buffer meanwhile; one that has ended
+        // will say so again.
+        let _ = poll_fn(|cx| Poll::Ready(client.poll_fill(cx, &mut input))).await;
+        settle(&mut input);
+        std::io::Result::Ok(heard)
     });
     let (farewell, reason) = match unless_stopped(shared, heard).await {
         Ok(Ok(Ok(1..))) => return Ok((client, input)),
