@@ -12,8 +12,8 @@ use bytes::Bytes;
 use sealgate::config::{Config, LogFormat, LogProgram};
 use sealgate::protocol::smtp::Smtp;
 use sealgate::protocol::{
-    AuthRule, Context, Dialogue, Ended, Farewell, Opening, Out, Preamble, Protocol, Service, Side, TlsMode, Verdict,
-    Violation, Wait,
+    AuthRule, Context, Dialogue, Ended, Event, Farewell, Opening, Out, Preamble, Protocol, Service, Side, TlsMode,
+    Verdict, Violation, Wait,
 };
 use sealgate::server::Gate;
 use sealgate::session_log::SessionLog;
@@ -36,6 +36,10 @@ impl Protocol for Defective {
 
     fn greeting(&self, context: &Context) -> Bytes {
         Smtp.greeting(context)
+    }
+
+    fn answer(&self, context: &Context, words: &[u8]) -> Option<(Bytes, Event)> {
+        Smtp.answer(context, words)
     }
 
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {

@@ -352,6 +352,10 @@ pub trait Protocol: Sync {
     /// Our greeting inside TLS, where that comes first, CRLF included.
     fn greeting(&self, context: &Context) -> Bytes;
 
+    /// What a client inside TLS is answered without a backend, where its first words are no more than a question that the
+    /// greeting answers as well; CRLF included. The words leave no trace.
+    fn answer(&self, context: &Context, words: &[u8]) -> Option<(Bytes, Event)>;
+
     /// The cleartext talk before TLS.
     fn preamble(&self, context: &Context) -> Box<dyn Preamble>;
 

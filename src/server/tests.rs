@@ -15,7 +15,7 @@ use crate::config::{self, LogFormat, LogProgram};
 use crate::facts::SessionId;
 use crate::listener::TURNED_AWAY_AT_ONCE;
 use crate::protocol::smtp::Smtp;
-use crate::protocol::{AuthRule, Context, Dialogue, Farewell, Opening, Preamble, Protocol, TlsMode};
+use crate::protocol::{AuthRule, Context, Dialogue, Event, Farewell, Opening, Preamble, Protocol, TlsMode};
 use crate::session::{self, Arrival};
 use crate::tls::Certificate;
 
@@ -307,6 +307,10 @@ impl Protocol for Failing {
 
     fn greeting(&self, context: &Context) -> Bytes {
         Smtp.greeting(context)
+    }
+
+    fn answer(&self, context: &Context, words: &[u8]) -> Option<(Bytes, Event)> {
+        Smtp.answer(context, words)
     }
 
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {

@@ -172,13 +172,13 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
                 return Err(BACKEND_SUSPENDED);
             }
             let greeting = service.protocol.greeting(&context);
-            let (client, input) = hear_first_words(shared, client, &greeting, login_due).await?;
+            let (client, input) = hear_first_words(shared, client, &context, &greeting, login_due, notes).await?;
             (client, input, None)
         }
         TlsMode::Optional | TlsMode::Required => match talk(shared, stream, &context, notes).await {
             Talked::StartTls(stream) => {
                 let client = secure(shared, stream, &mut context, login_due, notes).await?;
-                let (client, input) = hear_first_words(shared, client, b"", login_due).await?;
+                let (client, input) = hear_first_words(shared, client, &context, b"", login_due, notes).await?;
                 (client, input, None)
             }
             Talked::StayPlain(stream, input, opening) => (Client::Plain(stream), input, Some(opening)),
@@ -318,17 +318,26 @@ async fn connect(
     }
 }
 
-/// Waits until the client says something, behind a greeting where it expects one, and what it is.
+/// Waits until the client says something, behind a greeting where it expects one, and what it is. A first question that the
+/// greeting would answer is answered here.
 async fn hear_first_words(
     shared: &Shared,
     mut client: Client,
+    context: &Context,
     greeting: &[u8],
     due: Instant,
+    notes: &mut Notes,
 ) -> Result<(Client, BytesMut), Reason> {
     let mut input = BytesMut::new();
     let heard = timeout_at(due, async {
         client.write_all(greeting).await?;
-        let heard = poll_fn(|cx| client.poll_fill(cx, &mut input)).await?;
+        let mut heard = poll_fn(|cx| client.poll_fill(cx, &mut input)).await?;
+        if let Some((answer, event)) = context.service.protocol.answer(context, &input) {
+            input.clear();
+            notes.hear(event);
+            client.write_all(&answer).await?;
+            heard = poll_fn(|cx| client.poll_fill(cx, &mut input)).await?;
+        }
         // The backend may take its time. A stream that was found to have no more holds no buffer meanwhile; one that has ended
         // will say so again.
         let _ = poll_fn(|cx| Poll::Ready(client.poll_fill(cx, &mut input))).await;

@@ -208,6 +208,19 @@ fn a_client_that_only_tries_our_tls_never_reaches_the_backend() {
     let mut wire = gate.secured("imaps", &config);
     assert_eq!(wire.tagged("a", "NOOP"), ["* CAPABILITY IMAP4rev1", "a OK done"]);
     assert_eq!((backend.connections(), dovecot.connections()), (before.0 + 1, before.1 + 1));
+    let mut asked = gate.secured("imap", &config);
+    assert_eq!(asked.tagged("a", "NOOP"), ["* CAPABILITY IMAP4rev1", "a OK done"]);
+    let before = dovecot.connections();
+    let mut asked = gate.secured("imap", &config);
+    let told = ["* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN", "a OK CAPABILITY completed"];
+    assert_eq!(asked.tagged("a", "CAPABILITY"), told);
+    assert_eq!(dovecot.connections(), before);
+    assert_eq!(
+        asked.tagged("b", "CAPABILITY"),
+        ["* CAPABILITY IMAP4rev1", "b OK done"],
+        "the second one is the backend's"
+    );
+    assert_eq!(dovecot.connections(), before + 1);
     let greeting = gate.connect("imaps").tls(&config).line();
     assert_eq!(
         greeting.as_deref(),

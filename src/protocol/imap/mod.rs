@@ -13,7 +13,7 @@ mod response;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Context, Dialogue, Farewell, Opening, Preamble, Protocol, Violation};
+use super::{Context, Dialogue, Event, Farewell, Opening, Preamble, Protocol, Violation};
 use crate::facts::Reason;
 
 /// The protocol behind `imap` and `imaps`.
@@ -26,15 +26,21 @@ impl Protocol for Imap {
 
     /// With the capabilities that the backend's own greeting had the last time: a client that finds none asks for them first.
     fn greeting(&self, context: &Context) -> Bytes {
-        let mut code = String::new();
-        for capability in context.learned.lines() {
-            code.push_str(if code.is_empty() { "[CAPABILITY " } else { " " });
-            code.push_str(capability);
-        }
-        if !code.is_empty() {
-            code.push_str("] ");
-        }
+        let code = capabilities(context).map(|list| format!("[{list}] ")).unwrap_or_default();
         format!("* OK {code}{} Sealgate ready\r\n", context.hostname).into()
+    }
+
+    /// CAPABILITY, which a client asks again after STARTTLS (RFC 9051 §6.2.1).
+    fn answer(&self, context: &Context, words: &[u8]) -> Option<(Bytes, Event)> {
+        let line = words.strip_suffix(b"\r\n")?;
+        let command = command::head(line).ok()?;
+        if !command.verb.eq_ignore_ascii_case(b"CAPABILITY") || command.arguments.is_some() {
+            return None;
+        }
+        let mut reply = BytesMut::new();
+        answer(&mut reply, None, &capabilities(context)?);
+        answer(&mut reply, Some(command.tag), "OK CAPABILITY completed");
+        Some((reply.freeze(), Event::Command { name: "capability", ok: true }))
     }
 
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {
@@ -49,6 +55,16 @@ impl Protocol for Imap {
     fn farewell(&self, hostname: &str, why: Farewell) -> Bytes {
         bye(hostname, why)
     }
+}
+
+/// What the backend announced last time; None if it is not known.
+fn capabilities(context: &Context) -> Option<String> {
+    let mut list = "CAPABILITY".to_owned();
+    for capability in context.learned.lines() {
+        list.push(' ');
+        list.push_str(capability);
+    }
+    context.learned.lines().next().map(|_| list)
 }
 
 /// The untagged BYE that ends a session, also in the place of a greeting (RFC 9051 §7.1.5; codes of RFC 5530 §3).

@@ -22,7 +22,7 @@ mod sasl;
 
 use bytes::Bytes;
 
-use super::{Context, Dialogue, Farewell, Opening, Preamble, Protocol};
+use super::{Context, Dialogue, Event, Farewell, Opening, Preamble, Protocol};
 
 /// The protocol behind `smtp`, `submission` and `submissions`.
 pub struct Smtp;
@@ -34,6 +34,11 @@ impl Protocol for Smtp {
 
     fn greeting(&self, context: &Context) -> Bytes {
         replies::greeting(&context.hostname)
+    }
+
+    /// None: EHLO has what the backend offers to this very client, and its word about the client's name.
+    fn answer(&self, _context: &Context, _words: &[u8]) -> Option<(Bytes, Event)> {
+        None
     }
 
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {

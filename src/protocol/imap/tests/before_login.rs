@@ -30,6 +30,32 @@ fn the_backends_greeting_is_for_the_next_clients() {
 }
 
 #[test]
+fn a_first_capability_is_answered_from_what_was_learned() {
+    let learned = Learned::from_iter(["IMAP4rev1", "AUTH=PLAIN"]);
+    let context = Context { learned: Arc::new(learned), ..context("imap") };
+    for asked in ["a CAPABILITY\r\n", "a capability\r\n"] {
+        let (answer, event) = Imap.answer(&context, asked.as_bytes()).unwrap();
+        assert_eq!(answer, "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\na OK CAPABILITY completed\r\n");
+        assert_eq!(event, Event::Command { name: "capability", ok: true });
+    }
+    // Half of it, more than it, or anything else is the backend's to hear.
+    for other in [
+        "",
+        "a CAPABILITY",
+        "a CAPABILITY\n",
+        "a CAPABILITY \r\n",
+        "a CAPABILITY x\r\n",
+        "a NOOP\r\n",
+        "CAPABILITY\r\n",
+    ] {
+        assert_eq!(Imap.answer(&context, other.as_bytes()), None, "{other:?}");
+    }
+    assert_eq!(Imap.answer(&context, b"a CAPABILITY\r\nb LOGIN alice secret\r\n"), None);
+    assert_eq!(Imap.answer(&context, b"a CAPABILITY\r\n\r\n"), None);
+    assert_eq!(Imap.answer(&super::context("imap"), b"a CAPABILITY\r\n"), None, "nothing was learned");
+}
+
+#[test]
 fn a_backend_that_does_not_greet_with_ok_is_not_talked_to() {
     for service in ["imap", "imaps"] {
         let bye = run(service, &[b("* BYE [CAPABILITY STARTTLS] full\r\n"), c("a NOOP\r\n")]);
