@@ -1,28 +1,26 @@
 //! The story of one connection, top to bottom.
 
 mod farewell;
+mod first_words;
 mod notes;
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::farewell::{close, finish, part, refuse};
 pub use self::farewell::{drop_unheard, turn_away};
+use self::first_words::hear_first_words;
 use self::notes::Notes;
 use crate::backend::dns::Resolver;
 use crate::backend::inbound::{Inbound, read_proxy_header};
 use crate::backend::pool::{Pool, Unserved};
 use crate::backend::{Caller, Connected};
-use crate::buffers::{Fill, settle};
 use crate::cleartext::{Cleartext, Heed, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
@@ -316,51 +314,6 @@ async fn connect(
         }
         Err(Unserved { tried: None }) => Err(BACKEND_SUSPENDED),
     }
-}
-
-/// Waits until the client says something, behind a greeting where it expects one, and what it is. A first question that the
-/// greeting would answer is answered here.
-async fn hear_first_words(
-    shared: &Shared,
-    mut client: Client,
-    context: &Context,
-    greeting: &[u8],
-    due: Instant,
-    notes: &mut Notes,
-) -> Result<(Client, BytesMut), Reason> {
-    let mut input = BytesMut::new();
-    let heard = timeout_at(due, async {
-        client.write_all(greeting).await?;
-        let mut heard = poll_fn(|cx| client.poll_fill(cx, &mut input)).await?;
-        if let Some((answer, event)) = context.service.protocol.answer(context, &input) {
-            input.clear();
-            notes.hear(event);
-            client.write_all(&answer).await?;
-            heard = poll_fn(|cx| client.poll_fill(cx, &mut input)).await?;
-        }
-        // The backend may take its time. A stream that was found to have no more holds no buffer meanwhile; one that has ended
-        // will say so again.
-        let _ = poll_fn(|cx| Poll::Ready(client.poll_fill(cx, &mut input))).await;
-        settle(&mut input);
-        std::io::Result::Ok(heard)
-    });
-    let (farewell, reason) = match unless_stopped(shared, heard).await {
-        Ok(Ok(Ok(1..))) => return Ok((client, input)),
-        Ok(Ok(Ok(0))) => {
-            client.last_words();
-            finish(client).await;
-            return Err(relay::CLOSED);
-        }
-        Ok(Ok(Err(_))) => {
-            client.last_words();
-            close(client).await;
-            return Err(relay::CLIENT_TRUNCATED);
-        }
-        Ok(Err(_)) => (Farewell::Timeout, relay::TIMEOUT_CLIENT),
-        Err(reason) => (Farewell::Shutdown, reason),
-    };
-    part(shared, client, farewell).await;
-    Err(reason)
 }
 
 fn allowed(deadlines: &Deadlines, waited: Duration, wait: Wait) -> Duration {
