@@ -94,6 +94,7 @@ pub fn give_back(buffer: BytesMut) {
 }
 
 /// Octets that wait for others: if they are few, they move out of their pooled buffer, so that they cost no more than they are.
+/// Whether they did.
 pub fn settle(octets: &mut BytesMut) -> bool {
     if octets.len() > SMALL {
         return false;

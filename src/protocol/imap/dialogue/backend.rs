@@ -41,7 +41,8 @@ impl BeforeLogin {
         match response.kind {
             Kind::Status { status: Status::Ok } => {
                 self.turn = Turn::Command;
-                out.events.extend(offered(line, response).map(Event::Learned));
+                // One that announces nothing any more has the next clients ask.
+                out.events.push(Event::Learned(offered(line, response).unwrap_or_default()));
                 // The client has had our own: before TLS, after which it asks for capabilities again (§6.2.1), or with the
                 // capabilities that were learned.
                 Ok(Verdict::Drop(line.len()))
