@@ -9,6 +9,8 @@
 //! one, finds a lone dot in `NUL . CRLF` and in `. NUL CRLF`. So NULs at the beginning of a line go away. Neither 7bit nor 8bit
 //! content may hold any (RFC 2045 §2.7, §2.8); those within a line can do no harm and stay.
 
+use fearless_simd::{Level, dispatch};
+
 /// Where in a line the scanner stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -130,9 +132,8 @@ impl Scanner {
 
 /// How many octets at the beginning of `rest`, which is a CR, are in blocks that show nothing, and where that leads.
 fn proper_blocks(rest: &[u8]) -> (usize, Place) {
-    let blocks = |from| rest.get(from..).unwrap_or_default().as_chunks::<BLOCK>().0;
-    let triples = blocks(0).iter().zip(blocks(1)).zip(blocks(2));
-    let n = BLOCK * triples.take_while(|((octets, second), third)| !shows_something(octets, second, third)).count();
+    // As wide as the vectors of this processor are, where the program alone may only count on what all have.
+    let n = dispatch!(Level::new(), _simd => proper_octets(rest));
     match n.checked_sub(1).and_then(|last| rest.get(last)) {
         // Its LF belongs to it, and is there: the last block was looked at together with it.
         Some(b'\r') => (n + 1, Place::LineStart),
@@ -141,8 +142,17 @@ fn proper_blocks(rest: &[u8]) -> (usize, Place) {
     }
 }
 
+/// How many octets at the beginning of `rest` are in blocks that show nothing.
+#[inline(always)]
+fn proper_octets(rest: &[u8]) -> usize {
+    let blocks = |from| rest.get(from..).unwrap_or_default().as_chunks::<BLOCK>().0;
+    let triples = blocks(0).iter().zip(blocks(1)).zip(blocks(2));
+    BLOCK * triples.take_while(|((octets, second), third)| !shows_something(octets, second, third)).count()
+}
+
 /// Whether among the octets, each seen with the two behind it, there is a CR without LF, an LF without CR, or a dot or a NUL
 /// at the beginning of a line. Without branches, so that it compiles to vector instructions.
+#[inline(always)]
 fn shows_something(octets: &[u8; BLOCK], second: &[u8; BLOCK], third: &[u8; BLOCK]) -> bool {
     octets.iter().zip(second).zip(third).fold(false, |shows, ((octet, second), third)| {
         let (cr, lf) = (*octet == b'\r', *second == b'\n');
