@@ -1,12 +1,14 @@
 //! A bounded conversation with a backend before any dialogue: whole replies, whole lines, one deadline.
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::Connected;
@@ -165,14 +167,29 @@ impl<'a> Talk<'a> {
 async fn open(backend: &BackendAddr) -> io::Result<Backend> {
     match backend {
         BackendAddr::Tcp(address) => {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            // A backend on this host cannot vanish without the kernel's noticing.
-            if !address.ip().is_loopback() {
-                SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            socket.set_nodelay(true)?;
+            if address.ip().is_loopback() {
+                do_not_pace(&SockRef::from(&socket));
+            } else {
+                // A backend on this host cannot vanish without the kernel's noticing.
+                SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
             }
-            Ok(Backend::Tcp(stream))
+            Ok(Backend::Tcp(socket.connect(*address).await?))
         }
         BackendAddr::Unix(path) => Ok(Backend::Unix(UnixStream::connect(path).await?)),
+    }
+}
+
+/// Leaves out BBR, which many hosts are told to use, where there is nothing to congest: it sends at a pace that it computes,
+/// with a timer for each packet, and takes a fifth of what a large mail costs. A connection that was once paced stays so.
+fn do_not_pace(unconnected: &SockRef<'_>) {
+    static PACED: OnceLock<bool> = OnceLock::new();
+    let paced = || unconnected.tcp_congestion().is_ok_and(|algorithm| algorithm.starts_with(b"bbr"));
+    if *PACED.get_or_init(paced) {
+        let _ = unconnected.set_tcp_congestion(b"reno"); // any process may; without it, all works as well
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -79,6 +80,19 @@ async fn introduced_by_id(backend: &Script) -> Result<String, ConnectError> {
 }
 
 const READY: &str = "* OK Dovecot ready.\r\n";
+
+#[tokio::test]
+async fn the_way_to_a_backend_on_this_host_is_not_paced() {
+    let backend = Script::new(READY, &[]).await;
+    let Connected { stream: Backend::Tcp(stream), .. } =
+        Talk::dial(&backend.address, PATIENCE).await.unwrap().into_connected()
+    else {
+        panic!("no TCP")
+    };
+    let congestion = SockRef::from(&stream).tcp_congestion().unwrap();
+    // On a host that uses something else, this says nothing.
+    assert!(!congestion.starts_with(b"bbr"), "{}", String::from_utf8_lossy(&congestion));
+}
 
 #[tokio::test]
 async fn rfc2971_id_goes_only_to_a_backend_that_lists_it() {
