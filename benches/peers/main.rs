@@ -235,5 +235,7 @@ fn machine() -> String {
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{}, {cores} cores, Linux {}", model.trim_start_matches(['\t', ' ', ':']), kernel.trim())
+    let congestion = read("/proc/sys/net/ipv4/tcp_congestion_control");
+    let model = model.trim_start_matches(['\t', ' ', ':']);
+    format!("{model}, {cores} cores, Linux {}, TCP {}", kernel.trim(), congestion.trim())
 }

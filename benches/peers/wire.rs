@@ -1,9 +1,11 @@
 //! A stream of lines, shared by the load and the backends: cheap, so that neither hides what is measured.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use anyhow::{Context as _, bail};
 use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Octets of a read while lines are expected.
@@ -11,6 +13,12 @@ const SMALL: usize = 4 * 1024;
 
 /// Octets of a read, and of a write, while content streams.
 pub const LARGE: usize = 256 * 1024;
+
+/// Has a socket of the harness send at once, whatever congestion control the machine uses. BBR would send at a pace, by a timer,
+/// and the processor time of that is charged to whoever the timer interrupts: to the subject, often.
+pub fn do_not_pace(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_congestion(b"reno")
+}
 
 /// A connection, and what was read from it and not yet used.
 #[derive(Debug)]

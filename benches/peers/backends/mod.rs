@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::wire::do_not_pace;
+
 /// What the backends listen on. They live as long as the runtime.
 #[derive(Debug, Clone)]
 pub struct Backends {
@@ -42,6 +44,7 @@ where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    do_not_pace(&listener)?; // what it accepts takes after it
     let address = listener.local_addr()?;
     let open = open.clone();
     tokio::spawn(async move {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::tls::{Client, Kind};
 use crate::subjects::Door;
-use crate::wire::Wire;
+use crate::wire::{Wire, do_not_pace};
 
 /// No step of a session takes that long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,7 +39,9 @@ impl Target {
     }
 
     async fn opened(&self) -> anyhow::Result<Session> {
-        let stream = TcpStream::connect(self.address).await.context("cannot connect")?;
+        let socket = TcpSocket::new_v4()?;
+        do_not_pace(&socket)?;
+        let stream = socket.connect(self.address).await.context("cannot connect")?;
         stream.set_nodelay(true)?;
         let Some(client) = &self.client else {
             return Session::new(Stream::Plain(stream)).greeted(self.door).await;
