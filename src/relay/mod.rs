@@ -94,19 +94,22 @@ pub fn run<C, B>(
     start: Start<C, B>,
     allowed: impl Fn(Wait) -> Duration + Sync,
     mut stop: Stop,
-    mut hear: impl FnMut(Event) -> Duration + Send,
+    hear: impl FnMut(Event) -> Duration + Send,
 ) -> impl Future<Output = End<C>>
 where
     C: Fill + AsyncWrite + Unpin,
     B: Fill + AsyncWrite + Unpin,
 {
     // Made here and not in the future, which would keep room for `start` for as long as it lives.
-    let mut relay = Relay::new(start, &allowed);
+    let relay = Relay::new(start, &allowed);
+    let mut parts = (relay, Timer::default(), allowed, hear);
     async move {
-        let mut timer = Timer::default();
         let mut stopped = pin!(unconstrained(stop.told())); // as for the timer
+        // One reference to all of them: the future that polls lives as long.
+        let all = &mut parts;
         let reason = poll_fn(|cx| {
-            let mut turn = Turn::new(&allowed, &mut hear);
+            let (relay, timer, allowed, hear) = &mut *all;
+            let mut turn = Turn::new(allowed, hear);
             loop {
                 if let Some(reason) = relay.poll(cx, &mut turn) {
                     return Poll::Ready(reason);
@@ -120,6 +123,7 @@ where
             }
         })
         .await;
+        let relay = parts.0;
         End {
             client: (!relay.client_lost).then_some(relay.client),
             client_ended: relay.client_ended,

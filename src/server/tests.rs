@@ -280,7 +280,8 @@ async fn a_session_is_small() {
     println!("a session's future: {size} octets");
     // This is what a session holds while it idles, with the memory of sockets, TLS and a record of some 400 octets: there
     // are thousands of them. What is done with before the relay begins belongs into `begin`, which is boxed.
-    assert!(size <= 1600, "{size} octets");
+    // A place takes 40 octets, tokio 104: 896 in all is as much as an allocator has a class for, and the next is 1,024.
+    assert!(size <= 752, "{size} octets");
 }
 
 #[tokio::test]

@@ -78,14 +78,13 @@ pub struct Arrival {
 /// Serves one connection to its end and logs it; `place` is held until then.
 ///
 /// This future is what a session costs while nothing happens, so it holds the relay and little else: all that comes before
-/// is boxed, and gone when the relay begins.
+/// is boxed, and gone when the relay begins. What is taken apart is a temporary, for a variable would keep its room.
 pub fn run(shared: Arc<Shared>, arrival: Arrival, place: impl Send) -> impl Future<Output = ()> + Send {
     let begin = Box::pin(begin(shared, arrival));
     async move {
-        let (mut notes, begun) = begin.await;
-        let Begun { start, failure, permit, waited } = match begun {
-            Ok(begun) => begun,
-            Err(reason) => return notes.end(reason),
+        let (mut notes, start, permit, waited) = match begin.await {
+            (notes, Ok(Begun { start, permit, waited })) => (notes, start, permit, waited),
+            (notes, Err(reason)) => return notes.end(reason),
         };
         let shared = notes.shared();
         let allowed = |wait| allowed(&shared.deadlines, waited, wait);
@@ -97,7 +96,7 @@ pub fn run(shared: Arc<Shared>, arrival: Arrival, place: impl Send) -> impl Futu
             None => {}
         }
         drop(permit); // whoever reads the record may take the place
-        notes.end(failure.unwrap_or(end.reason));
+        notes.end(end.reason);
         drop(place);
     }
 }
@@ -105,8 +104,6 @@ pub fn run(shared: Arc<Shared>, arrival: Arrival, place: impl Send) -> impl Futu
 /// A session that has come as far as the relay.
 struct Begun {
     start: relay::Start<Client, Backend>,
-    /// Why there is no backend.
-    failure: Option<Reason>,
     permit: Permit,
     /// How much of its time to log in the client has used up.
     waited: Duration,
@@ -197,14 +194,17 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
         context.peer.names = found.ok().and_then(Result::ok).unwrap_or_default();
         notes.named(&context.peer);
     }
-    let (backend, backend_input, failure) = match connect(shared, &context, health_check, notes).await {
-        Ok(Connected { stream, input }) => (Some(stream), input, None),
-        Err(reason) => (None, BytesMut::new(), Some(reason)),
+    let (backend, backend_input) = match connect(shared, &context, health_check, notes).await {
+        Ok(Connected { stream, input }) => (Some(stream), input),
+        Err(reason) => {
+            notes.told_why(reason);
+            (None, BytesMut::new())
+        }
     };
     let dialogue = service.protocol.dialogue(&context, opening);
     let least_rate = shared.deadlines.body_rate;
     let start = relay::Start { client, client_input, backend, backend_input, dialogue, least_rate };
-    Ok(Begun { start, failure, permit, waited })
+    Ok(Begun { start, permit, waited })
 }
 
 /// The two ends of a connection.

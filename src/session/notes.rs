@@ -22,7 +22,7 @@ pub(super) struct Notes {
     backend: Place,
     began: Instant,
     ended: bool,
-    /// A protocol has said why the session ends, which it knows better, and the record has it.
+    /// Why the session ends has been said by who knows it better, and the record has it.
     told_why: bool,
     /// Others like it are in the log, and this one is counted.
     quiet: bool,
@@ -167,12 +167,15 @@ impl Notes {
                     "refused"
                 );
             }
-            Event::Ending(reason) => {
-                self.told_why = true;
-                self.conclude(reason);
-            }
+            Event::Ending(reason) => self.told_why(reason),
         }
         Duration::ZERO
+    }
+
+    /// Whatever comes of it, this is why the session ends.
+    pub(super) fn told_why(&mut self, reason: Reason) {
+        self.told_why = true;
+        self.conclude(reason);
     }
 
     fn count(&mut self, name: &'static str, ok: bool) {
