@@ -17,7 +17,7 @@ enum Rule {
 /// The table: a module with its children, and what it may name.
 const RULES: &[(&str, Rule)] = &[
     ("protocol", Rule::Ours(&["protocol", "facts"])),
-    ("protocol", Rule::Crates(&["std", "core", "bytes", "memchr", "thiserror"])),
+    ("protocol", Rule::Crates(&["std", "core", "bytes", "fearless_simd", "memchr", "thiserror"])),
     ("protocol::smtp", Rule::Not(&["protocol::imap"])),
     ("protocol::imap", Rule::Not(&["protocol::smtp"])),
     ("relay", Rule::Not(&["protocol::smtp", "protocol::imap"])),
