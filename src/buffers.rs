@@ -93,6 +93,12 @@ pub fn give_back(buffer: BytesMut) {
     POOL.with_borrow_mut(|pool| pool.give_back(buffer));
 }
 
+/// How many buffers of [`READ_SIZE`] this thread's pool has to lend.
+#[cfg(test)]
+pub fn at_rest() -> usize {
+    POOL.with_borrow(|pool| pool.small.len())
+}
+
 /// Octets that wait for others: if they are few, they move out of their pooled buffer, so that they cost no more than they are.
 /// Whether they did.
 pub fn settle(octets: &mut BytesMut) -> bool {
