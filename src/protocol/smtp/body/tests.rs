@@ -231,6 +231,33 @@ fn contents() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![proper, lines, rich], 0..8).prop_map(|parts| parts.concat())
 }
 
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn vectors_of_every_width_say_the_same() {
+    use fearless_simd::Simd as _;
+
+    let level = Level::new();
+    let widths = |content: &[u8]| {
+        [
+            level.as_sse2().map(|vectors| vectors.vectorize(|| proper_octets(content))),
+            level.as_sse4_2().map(|vectors| vectors.vectorize(|| proper_octets(content))),
+            level.as_avx2().map(|vectors| vectors.vectorize(|| proper_octets(content))),
+            level.as_avx512().map(|vectors| vectors.vectorize(|| proper_octets(content))),
+        ]
+    };
+    let whole = [b"x".repeat(62).as_slice(), b"\r\n"].concat().repeat(10);
+    for (flaw, at) in b"\r\n.\0".iter().flat_map(|flaw| (0..whole.len()).map(move |at| (*flaw, at))) {
+        let mut content = whole.clone();
+        content[at] = if content[at] == flaw { b'x' } else { flaw };
+        let first = content.windows(3).position(|octets| {
+            (octets[0] == b'\r') != (octets[1] == b'\n') || octets[1] == b'\n' && matches!(octets[2], b'.' | 0)
+        });
+        let expected = first.unwrap_or(usize::MAX).min(content.len() - 2) / BLOCK * BLOCK;
+        let seen: Vec<usize> = widths(&content).into_iter().flatten().collect();
+        assert!(!seen.is_empty() && seen.iter().all(|n| *n == expected), "{flaw} at {at}: {seen:?}, not {expected}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
