@@ -290,7 +290,7 @@ async fn a_panic_outside_of_sessions_does_not_go_unnoticed() {
     bench.end().await;
 }
 
-/// SMTP, until it panics where its name is asked for.
+/// SMTP, until it panics where its name or a dialogue is asked for.
 struct Failing(AtomicBool);
 
 impl Protocol for Failing {
@@ -312,6 +312,7 @@ impl Protocol for Failing {
     }
 
     fn dialogue(&self, context: &Context, opening: Option<Opening>) -> Box<dyn Dialogue> {
+        assert!(!self.0.load(Ordering::Relaxed), "in a session");
         Smtp.dialogue(context, opening)
     }
 
@@ -346,6 +347,32 @@ async fn a_panic_in_an_accept_loop_does_not_go_unnoticed() {
     clients.push(bench.connect().await);
     timeout(Duration::from_secs(30), bench.gate.broken()).await.unwrap();
     bench.end().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_why_a_session_ends_whatever_was_known_before() {
+    static PROTOCOL: Failing = Failing(AtomicBool::new(false));
+    static SERVICE: Service = Service {
+        name: "smtp",
+        port: 25,
+        tls: TlsMode::Optional,
+        auth: AuthRule::Never,
+        alpn: "smtp",
+        protocol: &PROTOCOL,
+    };
+    let fail = |listener: &mut config::Listener| listener.service = &SERVICE;
+    let more = "accept_proxy_from = [\"127.0.0.1/32\"]";
+    let bench = start("smtp", LogFormat::Text, more, "drain = \"1ms\"", fail).await;
+    bench.gate.all_open().await;
+    let mut client = bench.connect().await;
+    // A balancer's health check: it gets no backend, and the record says so, with outcome ok.
+    client.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
+    assert!(line(&mut client).await.starts_with("220 "));
+    PROTOCOL.0.store(true, Ordering::Relaxed);
+    client.write_all(b"MAIL FROM:<a@example.com>\r\n").await.unwrap();
+    assert_eq!(line(&mut client).await, "");
+    let (log, _) = bench.end().await;
+    assert!(log.contains("outcome=internal "), "{log}");
 }
 
 /// The same descriptors twice: by a parent, and by the gate that is given them.

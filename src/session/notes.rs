@@ -217,8 +217,12 @@ impl Notes {
 
 impl Drop for Notes {
     fn drop(&mut self) {
-        if !self.ended {
-            self.finish(if std::thread::panicking() { PANICKED } else { super::CUT_OFF });
+        if self.ended {
+            return;
         }
+        if std::thread::panicking() {
+            self.told_why(PANICKED); // whatever was known before
+        }
+        self.finish(super::CUT_OFF);
     }
 }
