@@ -2,8 +2,8 @@
 
 use crate::support::fake::{self, Fake};
 use crate::support::gate::{Gate, Setup};
+use crate::support::ports::free_port;
 use crate::support::stack::stack;
-use crate::support::wait::free_port;
 use crate::support::wire::{Offer, Wire};
 
 /// An SMTP server that takes the PROXY header, and relays for nobody.

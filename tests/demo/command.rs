@@ -10,17 +10,19 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::ports::is_listening;
+
 const OFFSETS: [u16; 5] = [525, 587, 465, 143, 993];
 /// Longer than any of this takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A base whose ports are free now, below the range from which the kernel gives ports to clients.
+/// A base whose ports nobody listens on, below the range that the kernel hands out by itself.
 fn port_base() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = 10_000 + u16::try_from(std::process::id() % 150).unwrap() * 100;
     for _ in 0..100 {
         let base = start + NEXT.fetch_add(1, Ordering::Relaxed) * 7;
-        if OFFSETS.iter().all(|offset| TcpListener::bind((Ipv4Addr::LOCALHOST, base + offset)).is_ok()) {
+        if !OFFSETS.iter().any(|offset| is_listening(base + offset)) {
             return base;
         }
     }

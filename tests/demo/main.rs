@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "clippy's allowance for tests does not reach their helpers"
@@ -9,3 +10,7 @@
 
 mod command;
 mod embedded;
+
+#[path = "../support/ports.rs"]
+#[allow(dead_code)] // the real servers' tests use the rest
+mod ports;

@@ -10,8 +10,9 @@ use crate::support::fake::{self, Fake};
 use crate::support::gate::{Gate, Setup, gate};
 use crate::support::mail;
 use crate::support::pki::{HOSTNAME, pki};
+use crate::support::ports::has_ipv6;
 use crate::support::stack::{PASSWORD, User, dovecot_with_imap_id, stack};
-use crate::support::wait::{PATIENCE, has_ipv6};
+use crate::support::wait::PATIENCE;
 use crate::support::warden;
 use crate::support::wire::{Offer, Wire};
 

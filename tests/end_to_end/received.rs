@@ -10,8 +10,8 @@ use crate::support::dns::Zone;
 use crate::support::gate::{BEHIND_BALANCER, Gate, Setup, gate};
 use crate::support::mail;
 use crate::support::pki::{HOSTNAME, pki};
+use crate::support::ports::has_ipv6;
 use crate::support::stack::{PASSWORD, User, stack};
-use crate::support::wait::has_ipv6;
 use crate::support::wire::{Offer, Wire};
 
 const TLS12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];

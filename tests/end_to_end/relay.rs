@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use crate::support::dns::Zone;
 use crate::support::fake::{self, Fake};
 use crate::support::gate::{BEHIND_BALANCER, Gate, Setup};
+use crate::support::ports::free_port;
 use crate::support::stack::stack;
-use crate::support::wait::free_port;
 use crate::support::wire::{Offer, Reply, Wire};
 
 const FOREIGN: &str = "RCPT TO:<reader@example.org>";

@@ -9,8 +9,9 @@ use crate::support::fake::{Fake, smtp};
 use crate::support::gate::Setup;
 use crate::support::logs::Log;
 use crate::support::pki::{self, pki};
+use crate::support::ports::{free_port, is_listening};
 use crate::support::repository;
-use crate::support::wait::{PATIENCE, free_port, is_listening, until};
+use crate::support::wait::{PATIENCE, until};
 use crate::support::warden::{self, Server};
 use crate::support::wire::{Offer, Wire};
 

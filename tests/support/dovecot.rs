@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::logs::Log;
-use super::wait::{free_port, is_listening, until};
+use super::ports::{free_port, is_listening};
+use super::wait::until;
 use super::warden::{self, Server};
 use super::{pki, shipped};
 

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::wait::{free_port, is_listening, until};
+use super::ports::{free_port, is_listening};
+use super::wait::until;
 use super::wire::Wire;
 
 type Conversation = Arc<dyn Fn(Wire) + Send + Sync>;

@@ -11,9 +11,10 @@ use rustls::ClientConfig;
 use super::clients::{Target, Tls};
 use super::logs::{Log, Shown};
 use super::pki::{self, pki};
+use super::ports::{free_port, has_ipv6, is_listening};
 use super::process::Process;
 use super::stack::stack;
-use super::wait::{free_port, has_ipv6, is_listening, until};
+use super::wait::until;
 use super::warden::{self, Server};
 use super::wire::Wire;
 

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod logs;
 pub mod mail;
 pub mod pki;
+pub mod ports;
 pub mod postfix;
 pub mod process;
 pub mod stack;

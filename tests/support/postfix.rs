@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::logs::Log;
-use super::wait::{free_port, is_listening, until};
+use super::ports::{free_port, is_listening};
+use super::wait::until;
 use super::warden::{self, Server};
 use super::{pki, shipped};
 
@@ -115,17 +116,9 @@ impl Postfix {
             .expect("a string");
         std::fs::write(config.join("master.cf"), master).expect("a file");
 
-        let mut server = launch(&config, &queue);
-        let log = Log::new(&dir.join("log"));
-        until("Postfix listens", || {
-            if let Some(status) = server.ended() {
-                let stderr = Log::new(&dir.join("stderr")).text();
-                panic!("Postfix ended: {status}\n{stderr}{}", log.text());
-            }
-            is_listening(naked).then_some(())
-        });
-        Self {
-            log,
+        let server = launch(&config, &queue);
+        let mut postfix = Self {
+            log: Log::new(&dir.join("log")),
             hardened,
             xclient,
             proxy,
@@ -140,7 +133,9 @@ impl Postfix {
             config,
             queue,
             server,
-        }
+        };
+        postfix.until_it_listens();
+        postfix
     }
 
     /// The master's process id.
@@ -148,11 +143,33 @@ impl Postfix {
         self.server.pid().expect("Postfix runs")
     }
 
-    /// Starts it again after all of it was killed.
+    /// Starts it again after all of it was killed. A child that is still about to end holds its service's port, which a new
+    /// master would not get.
     pub fn start_again(&mut self) {
-        until("Postfix is gone", || self.server.ended());
+        let ports = self.ports();
+        until("Postfix is gone", || {
+            (self.server.ended().is_some() && !ports.iter().any(|port| is_listening(*port))).then_some(())
+        });
         self.server = launch(&self.config, &self.queue);
-        until("Postfix listens again", || is_listening(self.naked).then_some(()));
+        self.until_it_listens();
+    }
+
+    fn until_it_listens(&mut self) {
+        let ports = self.ports();
+        until("Postfix listens", || {
+            if let Some(status) = self.server.ended() {
+                let stderr = Log::new(&self.config.with_file_name("stderr")).text();
+                panic!("Postfix ended: {status}\n{stderr}{}", self.log.text());
+            }
+            ports.iter().all(|port| is_listening(*port)).then_some(())
+        });
+    }
+
+    /// All that it listens on.
+    fn ports(&self) -> Vec<u16> {
+        let master = std::fs::read_to_string(self.config.join("master.cf")).expect("a file");
+        let services = master.lines().filter_map(|line| line.strip_prefix("127.0.0.1:"));
+        services.map(|service| service.split(' ').next().expect("a word").parse().expect("a port")).collect()
     }
 
     /// How many messages the queue manager has in its hands or will take next. What a killed process left half-written is not
