@@ -274,7 +274,11 @@ fn login(command: &Command<'_>) -> Option<Login> {
         "login" => {
             // As Dovecot does, which skips any number of spaces: what it takes for the password must not be the name here.
             let arguments = arguments.trim_ascii_start();
-            let user = command::astring(arguments).map(|(name, _)| sasl::printable(&name));
+            // A script that was given no name says `LOGIN  password`: what stands alone may be the one or the other.
+            let is_followed = |rest: &[u8]| !rest.trim_ascii().is_empty();
+            let name =
+                command::astring(arguments).filter(|(_, rest)| arguments.get(rest.clone()).is_some_and(is_followed));
+            let user = name.map(|(name, _)| sasl::printable(&name));
             Some(Login { method: "PLAIN".to_owned(), unnamed: arguments.starts_with(b"{"), user })
         }
         "authenticate" => {

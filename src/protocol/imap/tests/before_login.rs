@@ -128,6 +128,10 @@ fn login_names_are_kept_and_passwords_are_not() {
         (&[c("a LOGIN  alice {6}\r\n"), b(plus), c("secret\r\n")], Some("alice")),
         (&[c("a LOGIN   {5}\r\n"), b(plus), c("alice  {6}\r\n"), b(plus), c("secret\r\n")], Some("alice")),
         (&[c("a LOGIN\r\n")], None),
+        // A script that was given no name, and wrote none.
+        (&[c("a LOGIN  secret\r\n")], None),
+        (&[c("a LOGIN secret \r\n")], None),
+        (&[c("a LOGIN \"secret\"\r\n")], None),
     ];
     for (steps, user) in cases {
         let mut steps = steps.to_vec();

@@ -26,7 +26,7 @@ fn has_a_name(said: &[u8], client: &View) -> bool {
             "LOGIN" if arguments.starts_with(b"{") => {
                 parts.find(|(item, _)| matches!(item, Item::Literal(..))).is_some_and(|(_, name)| holds(name, CANARY))
             }
-            "LOGIN" => holds(&first_argument(arguments), CANARY),
+            "LOGIN" => holds(&first_argument(arguments.trim_ascii_start()), CANARY),
             "AUTHENTICATE" => {
                 let mut words = arguments.split(|octet| *octet == b' ');
                 let mechanism = words.next().unwrap_or_default();
@@ -42,19 +42,21 @@ fn has_a_name(said: &[u8], client: &View) -> bool {
     })
 }
 
-/// An atom or a quoted string, as it is written.
+/// An atom or a quoted string, as it is written; nothing where it stands alone, for then it may be the password.
 fn first_argument(arguments: &[u8]) -> Vec<u8> {
-    let Some(quoted) = arguments.strip_prefix(b"\"") else {
-        return arguments.split(|octet| *octet == b' ').next().unwrap_or_default().to_vec();
-    };
+    let mut octets = arguments.iter().copied();
     let mut value = Vec::new();
-    let mut octets = quoted.iter();
-    while let Some(octet) = octets.next() {
-        match octet {
-            b'"' => break,
-            b'\\' => value.extend(octets.next()),
-            plain => value.push(*plain),
+    if arguments.starts_with(b"\"") {
+        octets.next();
+        while let Some(octet) = octets.next() {
+            match octet {
+                b'"' => break,
+                b'\\' => value.extend(octets.next()),
+                plain => value.push(plain),
+            }
         }
+    } else {
+        value.extend(octets.by_ref().take_while(|octet| *octet != b' '));
     }
-    value
+    if octets.any(|octet| !octet.is_ascii_whitespace()) { value } else { Vec::new() }
 }

@@ -132,6 +132,7 @@ fn dialogue(seeds: &mut Vec<Seed>) {
             B("a OK in\r\n"),
         ],
     );
+    add("login_without_a_name", 1, &[GREETING, C("a LOGIN  Tr0ub4dor\r\n"), B("a NO what\r\n")]);
     add("login_unavailable", 1, &[GREETING, C("a LOGIN alice Tr0ub4dor\r\n"), B("a NO [UNAVAILABLE] later\r\n")]);
     add(
         "authenticate",

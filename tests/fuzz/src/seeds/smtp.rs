@@ -219,6 +219,11 @@ fn dialogue(seeds: &mut Vec<Seed>) {
         &[&HELLO, &[C("AUTH PLAIN\r\n"), B("334 \r\n"), C("‹A×14›\r\n"), B("501 no #\r\n")]],
     );
     add(
+        "auth_response_too_long_in_two_reads",
+        1,
+        &[&HELLO, &[C("AUTH PLAIN\r\n"), B("334 \r\n"), C("‹A×14›"), C("A\r\n"), B("501 no #\r\n")]],
+    );
+    add(
         "auth_line_that_an_old_postfix_cuts",
         1,
         &[&HELLO, &[C("AUTH PLAIN ‹A×11›RSET foo\r\n"), C("AUTH PLAIN ‹A×12›\r\n"), B("535 no #\r\n")]],

@@ -47,6 +47,8 @@ struct Story<'a> {
     backend: View,
     /// Octets of the client that went on, or had something go in their place.
     forwarded: Vec<Range<usize>>,
+    /// Where a line begins whose first pieces were thrown away as they came; what is done about it follows its end.
+    piecemeal: Option<usize>,
     /// The backend has greeted.
     greeted: bool,
     /// So much for the client was read as replies.
@@ -61,6 +63,7 @@ fn check(driver: &Driver, terms: Terms) {
         client: View::new(Reading::Strict),
         backend: View::new(Reading::Lenient),
         forwarded: Vec::new(),
+        piecemeal: None,
         greeted: false,
         heard: 0,
     };
@@ -83,7 +86,14 @@ impl Story<'_> {
     fn follow(&mut self, step: &Move) {
         let went_on = step.fate == Fate::Passed || step.added_to_backend > 0;
         match step.side {
-            Some(Side::Client) if went_on => self.forwarded.push(step.took.clone()),
+            Some(Side::Client) if went_on => {
+                let start = self.piecemeal.take().unwrap_or(step.took.start);
+                self.forwarded.push(start..step.took.end);
+            }
+            Some(Side::Client) if step.fate == Fate::Dropped => {
+                let start = self.piecemeal.take().unwrap_or(step.took.start);
+                self.piecemeal = Some(start).filter(|_| !self.said(&step.took).ends_with(b"\n"));
+            }
             Some(Side::Backend) if !step.took.is_empty() => {
                 let said = &self.driver.backend_said[step.took.clone()];
                 let (mut replies, rest) = view::replies(said);
