@@ -50,10 +50,6 @@ pub fn dialogue(input: &[u8]) {
     let max_errors = if settings & FEW_ERRORS != 0 { 3 } else { 20 };
     let driver = play(&script, || smtp(settings, rejects, max_errors), BOUNDS);
     let (service, tls, opening) = SERVICES[usize::from(settings % 8)];
-    let terms = Terms {
-        replayed: opening.flatten().is_some(),
-        rejects,
-        auth: tls && service != "smtp",
-    };
+    let terms = Terms { replayed: opening.flatten().is_some(), rejects, auth: tls && service != "smtp" };
     check(&driver, terms);
 }
