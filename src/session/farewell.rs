@@ -84,7 +84,9 @@ pub(super) async fn refuse(
     let service = shared.listener.service;
     if service.tls != TlsMode::Implicit {
         let line = service.protocol.farewell(&shared.hostname, farewell);
-        let _ = timeout(LINGER, stream.write_all(&line)).await; // a fresh socket takes a line at once
+        if let Ok(Ok(())) = timeout(LINGER, stream.write_all(&line)).await {
+            notes.went(line.len()); // a fresh socket takes a line at once
+        }
     }
     reason
 }
@@ -107,15 +109,16 @@ async fn say_goodbye(
             Err(_) => return reason,
         },
     };
-    part(shared, client, farewell).await;
+    part(shared, client, farewell, notes).await;
     reason
 }
 
 /// Says why, and closes.
-pub(super) async fn part(shared: &Shared, mut client: Client, why: Farewell) {
+pub(super) async fn part(shared: &Shared, mut client: Client, why: Farewell, notes: &mut Notes) {
     let line = shared.listener.service.protocol.farewell(&shared.hostname, why);
     client.last_words();
     if let Ok(Ok(())) = timeout(LINGER, client.write_all(&line)).await {
+        notes.went(line.len());
         close(client).await;
     }
 }

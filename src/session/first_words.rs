@@ -28,17 +28,19 @@ pub(super) async fn hear_first_words(
 ) -> Result<(Client, BytesMut), Reason> {
     let mut input = BytesMut::new();
     let heard = timeout_at(due, async {
-        client.write_all(greeting).await?;
-        let mut heard = poll_fn(|cx| client.poll_fill(cx, &mut input)).await?;
+        say(&mut client, greeting, notes).await?;
+        let mut heard = hear(&mut client, &mut input, notes).await?;
         if let Some((answer, event)) = context.service.protocol.answer(context, &input) {
             input.clear();
             notes.hear(event);
-            client.write_all(&answer).await?;
-            heard = poll_fn(|cx| client.poll_fill(cx, &mut input)).await?;
+            say(&mut client, &answer, notes).await?;
+            heard = hear(&mut client, &mut input, notes).await?;
         }
         // The backend may take its time. A stream that was found to have no more holds no buffer meanwhile; one that has ended
         // will say so again.
-        let _ = poll_fn(|cx| Poll::Ready(client.poll_fill(cx, &mut input))).await;
+        if let Poll::Ready(Ok(more)) = poll_fn(|cx| Poll::Ready(client.poll_fill(cx, &mut input))).await {
+            notes.came(more);
+        }
         settle(&mut input);
         std::io::Result::Ok(heard)
     });
@@ -57,6 +59,18 @@ pub(super) async fn hear_first_words(
         Ok(Err(_)) => (Farewell::Timeout, relay::TIMEOUT_CLIENT),
         Err(reason) => (Farewell::Shutdown, reason),
     };
-    part(shared, client, farewell).await;
+    part(shared, client, farewell, notes).await;
     Err(reason)
+}
+
+async fn say(client: &mut Client, octets: &[u8], notes: &mut Notes) -> std::io::Result<()> {
+    client.write_all(octets).await?;
+    notes.went(octets.len());
+    Ok(())
+}
+
+async fn hear(client: &mut Client, input: &mut BytesMut, notes: &mut Notes) -> std::io::Result<usize> {
+    let heard = poll_fn(|cx| client.poll_fill(cx, input)).await?;
+    notes.came(heard);
+    Ok(heard)
 }

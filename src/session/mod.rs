@@ -163,7 +163,7 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
             let client = secure(shared, stream, &mut context, login_due, notes).await?;
             // Where no backend is to be had, the client hears of that instead of a greeting.
             if !shared.backends.is_open() {
-                part(shared, client, Farewell::BackendUnavailable).await;
+                part(shared, client, Farewell::BackendUnavailable, notes).await;
                 return Err(BACKEND_SUSPENDED);
             }
             let greeting = service.protocol.greeting(&context);

@@ -128,6 +128,16 @@ impl Notes {
         self.record.bytes_out += bytes_out;
     }
 
+    /// So many octets came from the client before there was a relay.
+    pub(super) fn came(&mut self, octets: usize) {
+        self.relayed(octets as u64, 0);
+    }
+
+    /// So many octets went to the client outside of the relay.
+    pub(super) fn went(&mut self, octets: usize) {
+        self.relayed(0, octets as u64);
+    }
+
     /// Takes note of an event; how long the client is to wait for what caused it.
     pub(super) fn hear(&mut self, event: Event) -> Duration {
         match event {

@@ -271,9 +271,9 @@ pub struct Record {
     pub rejected: u64,
     /// Commands: name, successes, all; in the order of their latest use, so that the last is what the session ended after.
     pub commands: Vec<CommandCount>,
-    /// Octets from the client, inside TLS.
+    /// Octets from the client, before and inside TLS, without what TLS adds.
     pub bytes_in: u64,
-    /// Octets to the client, inside TLS.
+    /// Octets to the client, likewise.
     pub bytes_out: u64,
     /// The backend's address.
     pub backend: Arc<str>,

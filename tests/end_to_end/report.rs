@@ -1,9 +1,10 @@
-//! `sealgate report` on our own log and on the real Postfix's.
+//! What the log says of a session, and `sealgate report` on our own log and on the real Postfix's.
 
 use crate::support::clients::{Finished, run};
 use crate::support::gate::gate;
 use crate::support::pki::pki;
 use crate::support::stack::stack;
+use crate::support::wire::Offer;
 
 fn run_report(log: &str) -> Finished {
     run(env!("CARGO_BIN_EXE_sealgate"), &["report", "-"], log.as_bytes()).success()
@@ -38,5 +39,28 @@ fn our_own_log_and_postfix_s_are_counted() {
     let report = run_report(&postfix.text());
     for word in ["TLSv1.3", "AES256-GCM-SHA384", "forward"] {
         assert!(report.text().contains(word), "{word}: {}", report.story());
+    }
+}
+
+#[test]
+fn a_record_counts_every_octet_that_the_client_said_and_heard() {
+    let (gate, _shown) = gate();
+    let config = Offer::default().config();
+    let smtp: &[&str] = &["NOOP", "QUIT"];
+    let imap: &[&str] = &["a CAPABILITY", "b NOOP", "c LOGOUT"];
+    for (service, words) in
+        [("smtp", smtp), ("submission", smtp), ("submissions", smtp), ("imap", imap), ("imaps", imap), ("imaps", &[])]
+    {
+        let mut wire = gate.secured(service, &config);
+        words.iter().for_each(|word| wire.send(format!("{word}\r\n")));
+        // Who has said nothing leaves by itself.
+        if words.is_empty() {
+            wire.finish()
+        } else {
+            drop(wire.rest())
+        }
+        let line = gate.log.wait_for(&["event=ended", &format!("client_port={} ", wire.port)]);
+        let [sent, received] = wire.counted;
+        assert!(line.contains(&format!(" bytes_in={sent} bytes_out={received} ")), "{sent} {received} {line}");
     }
 }

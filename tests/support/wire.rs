@@ -19,6 +19,8 @@ use super::wait::PATIENCE;
 pub struct Wire {
     stream: Stream,
     read: Vec<u8>,
+    /// Octets sent, and octets received; what TLS adds does not count.
+    pub counted: [usize; 2],
     /// Our own port: it tells this connection's records from those of other tests on the same gate.
     pub port: u16,
 }
@@ -107,7 +109,7 @@ impl Wire {
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("an option");
         let port = stream.local_addr().expect("an address").port();
-        Self { stream: Stream::Plain(stream), read: Vec::new(), port }
+        Self { stream: Stream::Plain(stream), read: Vec::new(), counted: [0; 2], port }
     }
 
     /// Puts TLS on top.
@@ -148,10 +150,12 @@ impl Wire {
     /// When the other side is gone.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match &mut self.stream {
-            Stream::Plain(stream) => stream.write_all(bytes),
-            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
-            Stream::Moving => Err(ErrorKind::NotConnected.into()),
+            Stream::Plain(stream) => stream.write_all(bytes)?,
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush())?,
+            Stream::Moving => return Err(ErrorKind::NotConnected.into()),
         }
+        self.counted[0] += bytes.len();
+        Ok(())
     }
 
     /// Sends bytes; panics when the other side is gone.
@@ -321,6 +325,7 @@ impl Wire {
             Ok(0) => false,
             Ok(n) => {
                 self.read.extend_from_slice(chunk.get(..n).unwrap_or_default());
+                self.counted[1] += n;
                 true
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock || error.kind() == ErrorKind::TimedOut => {
