@@ -30,6 +30,7 @@ const LOOKS: u32 = 6;
 #[derive(Debug)]
 pub struct Watch {
     pairs: Vec<Watched>,
+    hostname: Arc<str>,
     asked: Arc<Notify>,
     /// The last look.
     looked: Instant,
@@ -49,11 +50,11 @@ pub struct Renewed {
 }
 
 impl Watch {
-    /// Reads every certificate for the first time.
+    /// Reads every certificate for the first time. `hostname` is what one of them should be for.
     ///
     /// # Errors
     /// For the first that cannot be used: names the file, what is wrong with it, and what to do.
-    pub fn open(files: &[CertificateFiles]) -> Result<(Self, Renewed), CertificateError> {
+    pub fn open(files: &[CertificateFiles], hostname: &Arc<str>) -> Result<(Self, Renewed), CertificateError> {
         let mut pairs = Vec::new();
         let mut new = Vec::new();
         for files in files {
@@ -63,9 +64,32 @@ impl Watch {
             new.push((pairs.len(), pem));
             pairs.push(Watched { files: files.clone(), taken, certificate, unsettled: None });
         }
-        let watch = Self { pairs, asked: Arc::default(), looked: Instant::now() };
+        let watch = Self { pairs, hostname: hostname.clone(), asked: Arc::default(), looked: Instant::now() };
         let certificates = watch.certificates();
         Ok((watch, Renewed { certificates, new }))
+    }
+
+    /// Says at the start what clients will dislike. It keeps nobody from serving: most of the mail comes from clients that do
+    /// not look (RFC 7435), and the clock may be what is wrong.
+    pub fn warn(&self) {
+        let now = SystemTime::now();
+        for pair in &self.pairs {
+            let (from, to) = (pair.certificate.not_before(), pair.certificate.not_after());
+            let chain = pair.files.chain.display();
+            if now < from {
+                tracing::warn!(%chain, "the certificate is not valid before {}: see this host's clock", date(from));
+            } else if now > to {
+                tracing::warn!(%chain, "the certificate has expired on {}: renew it", date(to));
+            }
+        }
+        self.warn_of_name();
+    }
+
+    fn warn_of_name(&self) {
+        let hostname = &self.hostname;
+        if !self.pairs.iter().any(|pair| pair.certificate.is_for(hostname)) {
+            tracing::warn!("no certificate is for {hostname}, by which clients know this host: get one that names it");
+        }
     }
 
     /// What makes it look at once.
@@ -90,6 +114,7 @@ impl Watch {
             let looks = self.pairs.iter_mut().enumerate();
             let new: Vec<_> = looks.filter_map(|(place, pair)| Some((place, pair.look(why, now)?))).collect();
             if !new.is_empty() {
+                self.warn_of_name();
                 return Renewed { certificates: self.certificates(), new };
             }
         }

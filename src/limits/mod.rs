@@ -181,10 +181,10 @@ impl Limits {
         networks.sort_unstable_by_key(|(_, refused)| std::cmp::Reverse(*refused));
         others += networks.iter().skip(NAMED).map(|(_, refused)| u64::from(*refused)).sum::<u64>();
         for (network, refused) in networks.iter().take(NAMED) {
-            tracing::warn!(client = %network, refused, "more sessions refused from one network ([limits])");
+            tracing::warn!(client = %network, refused, "more sessions refused from one network");
         }
         if others > 0 {
-            tracing::warn!(refused = others, "more sessions refused from other networks ([limits])");
+            tracing::warn!(refused = others, "more sessions refused from other networks");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::session_log::{Output, open_file};
 use crate::tls;
 
 pub(super) fn run(config: Config) -> Result<ExitCode, ProcessError> {
-    let (certificates, read) = Watch::open(&config.tls.certificates)?;
+    let (certificates, read) = Watch::open(&config.tls.certificates, &config.hostname)?;
     let tls = tls::Server::new(&config.tls, read.certificates)?;
     let sockets = bind_all(&config, inherited())?;
     let output = Output::open(&config.log).map_err(ProcessError::Log)?;
@@ -62,6 +62,7 @@ impl Master for Administrator {
         if let Some(warning) = &self.warning {
             tracing::warn!("{warning}");
         }
+        self.certificates.warn();
         Ok(())
     }
 

@@ -42,7 +42,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const STEADY: Duration = Duration::from_secs(60);
 
 pub(super) fn run(path: &Path, config: Config, text: String, ids: Ids) -> Result<ExitCode, ProcessError> {
-    let (watch, read) = Watch::open(&config.tls.certificates)?;
+    let (watch, read) = Watch::open(&config.tls.certificates, &config.hostname)?;
     let Renewed { certificates, new } = read;
     // The worker does this again. Here it can say which file is wrong, and before a port is bound.
     tls::Server::new(&config.tls, certificates)?;
@@ -61,6 +61,7 @@ pub(super) fn run(path: &Path, config: Config, text: String, ids: Ids) -> Result
     if let Err(error) = dumps::forbid() {
         tracing::warn!("cannot forbid core dumps of the parent, which would hold keys: {error}");
     }
+    watch.warn();
     // Workers are started from this thread, which has given its rights up.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ProcessError::at("start the parent's runtime"))?;

@@ -63,7 +63,7 @@ fn dated(name: &str, from: i32, to: i32) -> Pem {
 
 fn watch(disk: &Disk) -> Watch {
     disk.put(&pem("old.example"));
-    let (watch, renewed) = Watch::open(&[disk.files()]).unwrap();
+    let (watch, renewed) = Watch::open(&[disk.files()], &"mail.example.org".into()).unwrap();
     assert_eq!(names(&renewed), ["old.example"]);
     watch
 }
@@ -194,7 +194,7 @@ async fn trouble_with_one_pair_does_not_keep_another_from_being_renewed() {
     let disks = [Disk::new(), Disk::new()];
     disks[0].put(&pem("first.example"));
     disks[1].put(&pem("second.example"));
-    let (mut watch, _) = Watch::open(&[disks[0].files(), disks[1].files()]).unwrap();
+    let (mut watch, _) = Watch::open(&[disks[0].files(), disks[1].files()], &"mail.example.org".into()).unwrap();
     disks[0].link("key", "no key");
     disks[1].put(&pem("renewed.example"));
     let renewed = within_an_hour(&mut watch).await.unwrap();
@@ -206,7 +206,7 @@ async fn trouble_with_one_pair_does_not_keep_another_from_being_renewed() {
 fn what_cannot_be_used_at_the_start_is_an_error() {
     let disk = Disk::new();
     disk.put(&Pem { key: pem("other.example").key, ..pem("mail.example") });
-    let error = Watch::open(&[disk.files()]).unwrap_err().to_string();
+    let error = Watch::open(&[disk.files()], &"mail.example.org".into()).unwrap_err().to_string();
     assert!(error.contains("live/key.pem is not the key"), "{error}");
 }
 
@@ -215,7 +215,7 @@ fn debug_shows_no_key() {
     let disk = Disk::new();
     let pem = pem("mail.example");
     disk.put(&pem);
-    let (watch, renewed) = Watch::open(&[disk.files()]).unwrap();
+    let (watch, renewed) = Watch::open(&[disk.files()], &"mail.example.org".into()).unwrap();
     let shown = format!("{watch:?} {renewed:?}");
     assert!(!shown.contains("PRIVATE") && shown.contains("key: Secret(..)"), "{shown}");
 }

@@ -24,6 +24,16 @@ pub(super) enum Value<'a> {
     List(Vec<Cow<'a, str>>),
 }
 
+impl Value<'_> {
+    /// Made harmless for a log line, where that is still to be done.
+    pub(super) fn printable(&self) -> Value<'_> {
+        match self {
+            Self::Text(text) => Value::Text(clean::printable(text)),
+            other => other.clone(),
+        }
+    }
+}
+
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -33,6 +33,7 @@ use jiff::Zoned;
 use crate::config::{Log, LogFormat, LogProgram, LogTarget};
 use crate::facts::{Lookup, Outcome, SessionId, TlsFacts};
 
+use fields::Value;
 pub use operations::Operations;
 use queue::Queue;
 use render::{Level, Look, Renderer};
@@ -164,7 +165,7 @@ impl SessionLog {
     }
 
     /// Writes an operational message; [`Operations`] brings those of `tracing` here.
-    fn say(&self, level: Level, message: &str, fields: &[(&'static str, String)]) {
+    fn say(&self, level: Level, message: &str, fields: &[(&'static str, Value<'_>)]) {
         self.inner.queue.push(self.inner.renderer.message(level, message, fields, &Zoned::now()));
     }
 

@@ -11,6 +11,7 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry};
 
 use super::SessionLog;
+use super::fields::Value;
 use super::render::Level;
 
 /// The environment variable that chooses more or less: `SEALGATE_LOG=sealgate=debug`.
@@ -37,8 +38,17 @@ impl SessionLog {
     /// # Errors
     /// There is one already.
     pub fn init_tracing(&self) -> Result<(), TryInitError> {
-        let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-        Registry::default().with(filter).with(self.operations()).try_init()
+        let wanted = std::env::var(FILTER).ok();
+        let filter = wanted.as_deref().map(EnvFilter::try_new);
+        let misread = filter.as_ref().and_then(|filter| filter.as_ref().err().map(ToString::to_string));
+        let filter = filter.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
+        Registry::default().with(filter).with(self.operations()).try_init()?;
+        if let Some(error) = misread {
+            tracing::warn!(
+                "{FILTER} is not understood and left out: {error}; write {FILTER}=sealgate=debug, for instance"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -73,7 +83,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Operations {
 #[derive(Default)]
 struct Words {
     message: String,
-    fields: Vec<(&'static str, String)>,
+    fields: Vec<(&'static str, Value<'static>)>,
 }
 
 impl Visit for Words {
@@ -81,8 +91,12 @@ impl Visit for Words {
         if field.name() == "message" {
             self.message.push_str(value);
         } else {
-            self.fields.push((field.name(), value.to_owned()));
+            self.text(field, value);
         }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.fields.push((field.name(), Value::Number(value)));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -90,7 +104,13 @@ impl Visit for Words {
             // Writing to a String cannot fail.
             _ = write!(self.message, "{value:?}");
         } else {
-            self.fields.push((field.name(), format!("{value:?}")));
+            self.text(field, &format!("{value:?}"));
         }
+    }
+}
+
+impl Words {
+    fn text(&mut self, field: &Field, value: &str) {
+        self.fields.push((field.name(), Value::Text(value.to_owned().into())));
     }
 }

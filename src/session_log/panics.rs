@@ -2,6 +2,7 @@
 
 use std::panic::PanicHookInfo;
 
+use super::fields::Value;
 use super::render::Level;
 use super::{SessionLog, writer};
 
@@ -29,9 +30,9 @@ impl SessionLog {
         let mut fields = Vec::new();
         // A text of the program's own. One that was put together when it panicked may hold what a client sent.
         if let Some(text) = info.payload().downcast_ref::<&'static str>() {
-            fields.push(("panic", (*text).to_owned()));
+            fields.push(("panic", Value::Text((*text).into())));
         }
-        fields.extend([("at", place), ("thread", thread)]);
+        fields.extend([("at", place), ("thread", thread)].map(|(key, text)| (key, Value::Text(text.into()))));
         // Not through tracing, which may be what has panicked, and which an administrator may have turned down.
         self.say(Level::Error, MESSAGE, &fields);
     }

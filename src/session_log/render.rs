@@ -132,9 +132,9 @@ impl Renderer {
     }
 
     /// The entry for an operational message.
-    pub fn message(&self, level: Level, message: &str, extra: &[(&'static str, String)], now: &Zoned) -> Vec<u8> {
+    pub fn message(&self, level: Level, message: &str, extra: &[(&'static str, Value<'_>)], now: &Zoned) -> Vec<u8> {
         let message = clean::printable(message);
-        let extra: Vec<_> = extra.iter().map(|(key, value)| (*key, Value::Text(clean::printable(value)))).collect();
+        let extra: Vec<_> = extra.iter().map(|(key, value)| (*key, value.printable())).collect();
         let mut words = message.clone().into_owned();
         if !extra.is_empty() {
             words.push(' ');

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Zoned;
 
+use super::fields::Value;
 use super::journal::Journal;
 use super::queue::{Batch, Item, Queue};
 use super::render::{Level, Renderer};
@@ -119,7 +120,7 @@ impl Writer {
             return;
         }
         let lost = std::mem::take(&mut self.lost);
-        let fields = [("lines", lost.to_string())];
+        let fields = [("lines", Value::Number(lost))];
         let notice =
             self.renderer.message(Level::Warning, "log lines were lost before this one", &fields, &Zoned::now());
         self.entry(&notice);
