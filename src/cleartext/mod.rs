@@ -55,15 +55,14 @@ pub struct Patience {
     pub total: Duration,
 }
 
-/// What the talk leaves behind for the session's record.
-#[derive(Default)]
-pub struct Heed {
-    /// Events in their order.
-    pub events: Vec<Event>,
-    /// Octets from the client.
-    pub bytes_in: u64,
-    /// Octets to the client.
-    pub bytes_out: u64,
+/// Who takes note of the talk while it goes on: a client may say a million commands, and nothing is kept of each.
+pub trait Heed: Send {
+    /// Something of what was said, in its order.
+    fn event(&mut self, event: Event);
+    /// So many octets came from the client.
+    fn came(&mut self, octets: usize);
+    /// So many octets went to the client.
+    fn went(&mut self, octets: usize);
 }
 
 impl Cleartext {
@@ -79,7 +78,7 @@ impl Cleartext {
         injection_reply: &[u8],
         patience: Patience,
         mut stop: Stop,
-        heed: &mut Heed,
+        heed: &mut dyn Heed,
     ) -> Talked {
         let mut output = BytesMut::new();
         preamble.greet(&mut output);
@@ -100,7 +99,7 @@ impl Cleartext {
             };
             match read {
                 Ok(Ok(0)) => return Talked::Over(Some(self.stream), LEFT),
-                Ok(Ok(n)) => heed.bytes_in += n as u64,
+                Ok(Ok(n)) => heed.came(n),
                 Ok(Err(_)) => return Talked::Over(None, CLIENT_GONE),
                 Err(_) => {
                     preamble.farewell(Farewell::Timeout, &mut output);
@@ -142,10 +141,13 @@ impl Cleartext {
         &mut self,
         preamble: &mut dyn Preamble,
         output: &mut BytesMut,
-        heed: &mut Heed,
+        heed: &mut dyn Heed,
     ) -> Result<Next, Violation> {
+        let mut events = Vec::new();
         loop {
-            let Heard { consumed, next } = preamble.receive(&self.input, output, &mut heed.events)?;
+            let heard = preamble.receive(&self.input, output, &mut events);
+            events.drain(..).for_each(|event| heed.event(event));
+            let Heard { consumed, next } = heard?;
             self.input.advance(consumed.min(self.input.len()));
             match next {
                 Next::More if consumed > 0 => {}
@@ -155,17 +157,17 @@ impl Cleartext {
         }
     }
 
-    async fn say(&mut self, output: &mut BytesMut, heed: &mut Heed) -> std::io::Result<()> {
+    async fn say(&mut self, output: &mut BytesMut, heed: &mut dyn Heed) -> std::io::Result<()> {
         if output.is_empty() {
             return Ok(());
         }
         timeout(GRACE, self.stream.write_all(output)).await??;
-        heed.bytes_out += output.len() as u64;
+        heed.went(output.len());
         *output = BytesMut::new();
         Ok(())
     }
 
-    async fn over(mut self, mut output: BytesMut, reason: Reason, heed: &mut Heed) -> Talked {
+    async fn over(mut self, mut output: BytesMut, reason: Reason, heed: &mut dyn Heed) -> Talked {
         match self.say(&mut output, heed).await {
             Ok(()) => Talked::Over(Some(self.stream), reason),
             Err(_) => Talked::Over(None, reason),

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::notes::Notes;
 use super::{Arrival, CUT_OFF, Shared, Who, handshake, identify};
 use crate::buffers::{self, Fill as _};
+use crate::cleartext::Heed as _;
 use crate::facts::{Outcome, Reason};
 use crate::limits::{Refused, TooMany};
 use crate::protocol::{Farewell, TlsMode};

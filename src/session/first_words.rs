@@ -11,6 +11,7 @@ use super::farewell::{close, finish, part};
 use super::notes::Notes;
 use super::{Shared, unless_stopped};
 use crate::buffers::{Fill, settle};
+use crate::cleartext::Heed as _;
 use crate::facts::Reason;
 use crate::protocol::{Context, Farewell};
 use crate::relay;

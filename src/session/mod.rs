@@ -21,7 +21,7 @@ use crate::backend::dns::Resolver;
 use crate::backend::inbound::{Inbound, read_proxy_header};
 use crate::backend::pool::{Pool, Unserved};
 use crate::backend::{Caller, Connected};
-use crate::cleartext::{Cleartext, Heed, Patience, Talked};
+use crate::cleartext::{Cleartext, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
 use crate::limits::{Admitted, Limits, Permit};
@@ -244,11 +244,7 @@ async fn talk(shared: &Shared, stream: TcpStream, context: &Context, notes: &mut
     let mut preamble = protocol.preamble(context);
     let injection = protocol.farewell(&shared.hostname, Farewell::Injection);
     let patience = Patience { command: shared.deadlines.command, total: shared.deadlines.login };
-    let mut heed = Heed::default();
-    let talked =
-        Cleartext::new(stream).talk(&mut *preamble, &injection, patience, shared.stop.clone(), &mut heed).await;
-    notes.heard(heed);
-    talked
+    Cleartext::new(stream).talk(&mut *preamble, &injection, patience, shared.stop.clone(), notes).await
 }
 
 /// The handshake; what comes out is secret, forward secret, and known by its facts.

@@ -116,26 +116,9 @@ impl Notes {
         self.record.offered = error.offered.clone();
     }
 
-    pub(super) fn heard(&mut self, heed: Heed) {
-        self.relayed(heed.bytes_in, heed.bytes_out);
-        for event in heed.events {
-            self.hear(event);
-        }
-    }
-
     pub(super) fn relayed(&mut self, bytes_in: u64, bytes_out: u64) {
         self.record.bytes_in += bytes_in;
         self.record.bytes_out += bytes_out;
-    }
-
-    /// So many octets came from the client before there was a relay.
-    pub(super) fn came(&mut self, octets: usize) {
-        self.relayed(octets as u64, 0);
-    }
-
-    /// So many octets went to the client outside of the relay.
-    pub(super) fn went(&mut self, octets: usize) {
-        self.relayed(0, octets as u64);
     }
 
     /// Takes note of an event; how long the client is to wait for what caused it.
@@ -222,6 +205,20 @@ impl Notes {
             self.conclude(reason);
         }
         self.note(Stage::Ended);
+    }
+}
+
+impl Heed for Notes {
+    fn event(&mut self, event: Event) {
+        self.hear(event);
+    }
+
+    fn came(&mut self, octets: usize) {
+        self.relayed(octets as u64, 0);
+    }
+
+    fn went(&mut self, octets: usize) {
+        self.relayed(0, octets as u64);
     }
 }
 

@@ -186,6 +186,24 @@ fn a_message_flows_through_whatever_its_lines() {
     }
 }
 
+/// What is said before TLS is judged by us alone, as fast as it comes.
+#[test]
+fn a_million_commands_before_tls_leave_nothing_behind() {
+    let (smtp, imap) = (smtp_backend(), Fake::start(imap));
+    let gate = gate(&smtp, &imap);
+    for (service, command) in [("smtp", "NOOP"), ("imap", "a NOOP")] {
+        let mut wire = wire(&gate, service, false);
+        let batch = 10_000;
+        let text = format!("{command}\r\n").repeat(batch);
+        bounded(gate.process(), command, || {
+            for _ in 0..100 {
+                wire.send(&text);
+                (0..batch).for_each(|_| drop(wire.line().expect("an answer")));
+            }
+        });
+    }
+}
+
 /// Says a recipient so often without waiting, while the answers are read; the gate's memory does not grow with their number.
 fn pipelined(count: usize) {
     let command = "RCPT TO:<reader@example.net>";
