@@ -20,6 +20,8 @@
 //!   closes both sides without completing anything for the backend. A dialogue that still owes the client replies
 //!   to earlier commands returns `Hold` until they have passed, and only then the violation: replies keep their order.
 //! - A backend reply is passed whole or not at all.
+//! - While [`Dialogue::wants_silence`], the driver reads the client before it writes to it, and calls [`Dialogue::answered`] whenever all
+//!   that there was for the client has gone out. What was read before that was sent before the answer could be heard.
 //! - Cut-anywhere equality: for a given interleaving of the sides, any cutting of the same bytes gives
 //!   the same bytes out.
 
@@ -100,6 +102,15 @@ pub trait Dialogue: Send {
 
     /// What the session waits for now; the driver picks the deadline (RFC 5321 §4.5.3.2).
     fn waiting_for(&self) -> Wait;
+
+    /// Whether an answer is on its way to the client before which nothing may have come: the driver reads, and has judged, what
+    /// is there before it lets the answer go.
+    fn wants_silence(&self) -> bool {
+        false
+    }
+
+    /// All that was said to the client has gone out; what comes from now on may be said in answer.
+    fn answered(&mut self) {}
 }
 
 /// One of the two peers.

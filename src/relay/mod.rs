@@ -214,7 +214,17 @@ where
             if self.clock.is_paused() {
                 break;
             }
+            if self.dialogue.as_ref().is_some_and(|dialogue| dialogue.wants_silence())
+                && self.read(Side::Client, cx, turn)
+            {
+                moved.client |= self.judge(Side::Client, turn);
+            }
             moved.written = self.write(cx, turn);
+            if let Some(dialogue) = &mut self.dialogue
+                && self.to_client.is_done()
+            {
+                dialogue.answered();
+            }
             if self.phase == Phase::Closing {
                 if self.client_lost || self.to_client.is_done() {
                     return Some(self.ending.unwrap_or(CLOSED));

@@ -159,16 +159,19 @@ fn content_behind_a_refused_data_is_not_obeyed() {
     let (gate, _shown) = gate();
     let (stack, _stack_shown) = stack();
     let user = stack.user();
-    let mut wire: Wire = gate.secured("smtp", &Offer::default().config());
-    // No recipient is accepted, so DATA is refused; the content must not become commands.
-    wire.send(format!(
-        "MAIL FROM:<sender@example.com>\r\nRCPT TO:<nobody@example.net>\r\nDATA\r\n\
-         MAIL FROM:<admin@example.net>\r\nRCPT TO:<{}>\r\nDATA\r\nsmuggled\r\n.\r\n",
-        user.address
-    ));
-    let rest = wire.rest();
-    let last = rest.lines().last().unwrap_or_default();
-    assert!(last.starts_with("554 5.5.0"), "{rest}");
-    assert!(!rest.contains("354"), "{rest}");
+    // No recipient is accepted, so DATA is refused; the content must not become commands, however many answers are owed before.
+    for ahead in [0, 1, 96, 97, 98] {
+        let mut wire: Wire = gate.secured("smtp", &Offer::default().config());
+        wire.send(format!(
+            "{}MAIL FROM:<sender@example.com>\r\nRCPT TO:<nobody@example.net>\r\nDATA\r\n\
+             MAIL FROM:<admin@example.net>\r\nRCPT TO:<{}>\r\nDATA\r\nsmuggled\r\n.\r\n",
+            "NOOP\r\n".repeat(ahead),
+            user.address
+        ));
+        let rest = wire.rest();
+        let last = rest.lines().last().unwrap_or_default();
+        assert!(last.starts_with("554 5.5.0"), "{ahead}: {rest}");
+        assert!(!rest.contains("354"), "{ahead}: {rest}");
+    }
     assert_eq!(user.count(), 0);
 }

@@ -49,8 +49,8 @@ pub struct SmtpDialogue {
     idle: u16,
     /// Octets of an oversized line thrown away so far.
     skipped: usize,
-    /// Octets came behind DATA or AUTH before its answer went to the client.
-    early: Option<Early>,
+    /// DATA or AUTH was refused, and the client cannot have heard of it yet.
+    unheard: Option<Early>,
     /// The client said MAIL or AUTH.
     began: bool,
     /// The client's input is held.
@@ -59,7 +59,8 @@ pub struct SmtpDialogue {
     afterwards: Afterwards,
 }
 
-/// What came before it was asked for; its meaning hangs on the answer.
+/// What a client that did not wait for the answer has sent. It would turn into commands that the client never gave, and a secret would
+/// stand in the backend's log: the session ends. A client that waits, as RFC 2920 §3.1 has it, cannot have sent anything.
 #[derive(Clone, Copy)]
 enum Early {
     /// Behind DATA.
@@ -145,7 +146,7 @@ impl SmtpDialogue {
             errors: 0,
             idle: 0,
             skipped: 0,
-            early: None,
+            unheard: None,
             began: false,
             held: false,
             afterwards: Afterwards::GoOn,
@@ -160,12 +161,6 @@ impl SmtpDialogue {
         self.queue.flush(&mut out.to_client);
         if !self.queue.is_empty() {
             return Ok(None);
-        }
-        match self.early {
-            // DATA or AUTH was refused after what belongs to it had come: see `client`.
-            Some(Early::Content) => return Err(reasons::BEHIND_DATA.violation(replies::BEHIND_DATA)),
-            Some(Early::SaslResponse) => return Err(reasons::BEHIND_AUTH.violation(replies::BEHIND_AUTH)),
-            None => {}
         }
         if self.errors >= self.origin.rules.max_errors {
             return Err(reasons::TOO_MANY_ERRORS.violation(replies::TOO_MANY_ERRORS));
@@ -278,6 +273,14 @@ impl Dialogue for SmtpDialogue {
             Side::Backend if matches!(self.state, State::Refusing(_) | State::Discarding(_)) => Ok(Verdict::More),
             Side::Backend => Ok(self.backend(input, out)),
         }
+    }
+
+    fn wants_silence(&self) -> bool {
+        self.unheard.is_some()
+    }
+
+    fn answered(&mut self) {
+        self.unheard = None;
     }
 
     fn ended(&mut self, how: Ended, out: &mut Out) -> Verdict {

@@ -234,6 +234,7 @@ pub fn run(context: &Context, opening: Option<&Opening>, steps: &[Step], cut: Cu
         if matches!(step, Step::E(_)) && !driver.over() {
             driver.step(step);
         }
+        driver.dialogue.answered(); // the client hears what there is to hear
     }
     if !driver.over() {
         driver.seen.end = End::Open(driver.dialogue.waiting_for());

@@ -11,7 +11,7 @@ mod capabilities;
 mod command;
 mod dialogue;
 #[cfg(test)]
-mod fixtures;
+pub mod fixtures;
 mod path;
 mod preamble;
 mod reasons;

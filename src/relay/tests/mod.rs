@@ -1,6 +1,7 @@
 //! The contract between a dialogue and its driver, seen from the sockets.
 
 mod deadlines;
+mod early;
 mod ends;
 mod pace;
 mod turns;

@@ -97,9 +97,10 @@ impl Driver {
         self.finish();
     }
 
-    /// A side sends, in as many reads as `cuts` says.
+    /// A side sends, in as many reads as `cuts` says, and the client hears what there is to hear.
     pub fn send(&mut self, side: Side, sent: &Sent, cuts: Cuts) {
         sent.reads(cuts).into_iter().for_each(|octets| self.read(side, octets));
+        self.dialogue.answered();
     }
 
     /// One read.
@@ -135,6 +136,7 @@ impl Driver {
         if self.source(side).input == Input::Open {
             self.source(side).input = Input::Ended { clean };
             self.offer(side);
+            self.dialogue.answered();
         }
     }
 

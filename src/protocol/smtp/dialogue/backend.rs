@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::content::Content;
 use super::pending::Pending;
-use super::{Greeting, SmtpDialogue, State, Transaction};
+use super::{Early, Greeting, SmtpDialogue, State, Transaction};
 use crate::facts::Reason;
 use crate::protocol::smtp::capabilities::{self, Auth};
 use crate::protocol::smtp::command::{self, Verb};
@@ -131,20 +131,18 @@ impl SmtpDialogue {
             Pending::Helo(name) if ok => {
                 self.greeted(Hello { name, extended: false }, whole, &mut out.to_client, &mut out.events);
             }
-            Pending::Auth if goes_on => {
-                self.early = None;
-                self.state = State::SaslResponse;
+            Pending::Auth if goes_on => self.state = State::SaslResponse,
+            Pending::Auth => {
+                self.unheard = (!ok).then_some(Early::SaslResponse);
+                self.authenticated(reply.code, ok, out);
             }
-            Pending::Auth => self.authenticated(reply.code, ok, out),
             Pending::Mail { utf8 } if ok => self.transaction = Transaction { utf8, ..Transaction::default() },
             Pending::Rcpt(recipient) if ok => {
                 self.transaction.accepted = self.transaction.accepted.saturating_add(1);
                 self.transaction.recipient = recipient;
             }
-            Pending::Data if goes_on => {
-                self.early = None;
-                self.state = State::Content(Content::new(out.now));
-            }
+            Pending::Data if goes_on => self.state = State::Content(Content::new(out.now)),
+            Pending::Data => self.unheard = Some(Early::Content),
             Pending::EndOfData => {
                 out.events.push(Event::Message { accepted: ok });
                 self.transaction = Transaction::default();
@@ -158,7 +156,6 @@ impl SmtpDialogue {
             | Pending::Helo(_)
             | Pending::Mail { .. }
             | Pending::Rcpt(_)
-            | Pending::Data
             | Pending::Rset
             | Pending::Other(_)
             | Pending::Own(_) => {}
@@ -174,7 +171,6 @@ impl SmtpDialogue {
         }
         let exchange = *exchange;
         if ok {
-            self.early = None;
             self.user = Some(exchange.user.clone().unwrap_or_default().into());
         }
         out.events.push(Event::Auth { method: exchange.method, user: exchange.user, ok });

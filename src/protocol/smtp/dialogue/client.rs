@@ -32,17 +32,14 @@ impl SmtpDialogue {
         if self.errors >= self.origin.rules.max_errors || self.idle > IDLE_LIMIT || self.queue.is_full() {
             return Ok(Verdict::Hold);
         }
-        if let Some(last) = self.queue.back().filter(|last| last.is_last_in_group()) {
-            // Content if the answer to DATA is a 354, a SASL response if that to AUTH is a 334. If it is not, these octets
-            // would turn into commands that the client never gave, and a secret would stand in the backend's log, so
-            // `settle` ends the session. A client that waits for the answer, as RFC 2920 §3.1 has it, cannot have sent
-            // them: whatever the driver had read when the answer went out was sent too early.
-            self.early = match last {
-                Pending::Data => Some(Early::Content),
-                Pending::Auth => Some(Early::SaslResponse),
-                _ => None,
-            };
+        // Content if the answer to DATA is a 354, a SASL response if that to AUTH is a 334.
+        if self.queue.back().is_some_and(Pending::is_last_in_group) {
             return Ok(Verdict::Hold);
+        }
+        match self.unheard {
+            Some(Early::Content) => return self.violate(reasons::BEHIND_DATA.violation(replies::BEHIND_DATA)),
+            Some(Early::SaslResponse) => return self.violate(reasons::BEHIND_AUTH.violation(replies::BEHIND_AUTH)),
+            None => {}
         }
         if self.skipped > 0 {
             return self.skip(input, out);
@@ -107,6 +104,9 @@ impl SmtpDialogue {
                 if verb == Verb::Ehlo { Pending::Ehlo(name) } else { Pending::Helo(name) }
             }
             Verb::Auth if !tls || self.auth == AuthRule::Never => {
+                // Without an initial response (RFC 4954 §4) the next line is meant as one.
+                let complete = argument.trim_ascii().iter().any(u8::is_ascii_whitespace);
+                self.unheard = (!complete).then_some(Early::SaslResponse);
                 return Ok(self.refuse(name, len, replies::NO_AUTH, reasons::AUTH_HIDDEN, out));
             }
             Verb::Auth => {

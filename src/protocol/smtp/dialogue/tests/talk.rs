@@ -171,6 +171,17 @@ fn a_response_behind_a_refused_auth_never_becomes_a_command() {
     assert_eq!(client, "504 no\r\n554 5.5.0 Error: more sent before the answer to AUTH\r\n");
     assert_eq!(backend, "AUTH LOGIN\r\n");
     assert_eq!(seen.end, End::Violated("more before the answer to AUTH"));
+    // However many answers are owed before that.
+    let many = format!("{}{early}", "NOOP\r\n".repeat(99));
+    let answers = format!("{}504 no\r\n", "250 ok\r\n".repeat(99));
+    let (_, backend, seen) = after(&submission(), &hello(), &[c(many), b(answers)]);
+    assert!(backend.ends_with("NOOP\r\nAUTH LOGIN\r\n"), "{backend}");
+    assert_eq!(seen.end, End::Violated("more before the answer to AUTH"));
+    // Nor behind one that is refused by us.
+    let (client, backend, seen) = after(&smtp(), &hello(), &[c(early)]);
+    assert!(client.ends_with("554 5.5.0 Error: more sent before the answer to AUTH\r\n"), "{client}");
+    assert_eq!(backend, "");
+    assert_eq!(seen.end, End::Violated("more before the answer to AUTH"));
     // After a login it is a command, and one that came later is one in any case.
     let taken = [c("AUTH PLAIN x\r\nNOOP\r\n"), b("235 ok\r\n"), b("250 n\r\n")];
     let refused = [c("AUTH PLAIN x\r\n"), b("535 no\r\n"), c("NOOP\r\n"), b("250 n\r\n")];
