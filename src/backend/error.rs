@@ -83,7 +83,7 @@ pub enum ConnectError {
         /// The backend.
         backend: BackendAddr,
     },
-    /// XCLIENT was answered with something else than 220.
+    /// XCLIENT was answered with something that says no to us, or nothing at all.
     #[error(
         "backend {backend} refused XCLIENT: {reply}; add the address we connect from to \
          smtpd_authorized_xclient_hosts of that service"

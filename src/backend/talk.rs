@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, UnixStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Connected;
 use super::error::{ConnectError, quote};
@@ -25,6 +25,9 @@ const LINE_LIMIT: usize = 8 * 1024;
 
 /// How long a silent connection lives before the system probes whether the backend is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Before a Unix-domain socket whose queue is full is tried again.
+const QUEUE_FULL: Duration = Duration::from_millis(20);
 
 /// A connected backend and what it said so far.
 pub(super) struct Talk<'a> {
@@ -83,8 +86,9 @@ impl<'a> Talk<'a> {
     }
 
     /// The code of the SMTP reply that comes next, which is left where it is.
-    pub async fn peek_reply(&mut self, step: &'static str) -> Result<u16, ConnectError> {
-        Ok(self.whole_reply(step).await?.code)
+    pub async fn peek_reply(&mut self, step: &'static str) -> Result<Reply, ConnectError> {
+        let whole = self.whole_reply(step).await?;
+        Ok(Reply { code: whole.code, text: Bytes::copy_from_slice(self.input.get(..whole.len).unwrap_or_default()) })
     }
 
     /// The SMTP reply that comes next.
@@ -180,7 +184,13 @@ async fn open(backend: &BackendAddr) -> io::Result<Backend> {
             }
             Ok(Backend::Tcp(socket.connect(*address).await?))
         }
-        BackendAddr::Unix(path) => Ok(Backend::Unix(UnixStream::connect(path).await?)),
+        BackendAddr::Unix(path) => loop {
+            match UnixStream::connect(path).await {
+                // unix(7): its queue is full. TCP waits for a place in the kernel.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_FULL).await,
+                connected => return Ok(Backend::Unix(connected?)),
+            }
+        },
     }
 }
 

@@ -187,3 +187,25 @@ async fn rfc9051_7_what_else_a_backend_says_stands_in_nobodys_way() {
     let seen = look(&config.listeners[0], &backend.address, &config.hostname, &config.deadlines).await.unwrap();
     assert_eq!(seen.announced, ["IMAP4REV1", "IDLE"]);
 }
+
+#[tokio::test]
+async fn a_socket_whose_queue_is_full_is_waited_for_and_not_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    socket.listen(0).unwrap();
+    // Clients that nobody serves, until there is no place left.
+    let mut waiting = Vec::new();
+    while let Ok(client) = tokio::net::UnixStream::connect(&path).await {
+        waiting.push(client);
+    }
+    let backend = BackendAddr::Unix(path);
+    let mut dial = std::pin::pin!(talk::Talk::dial(&backend, PATIENCE));
+    assert!(tokio::time::timeout(Duration::from_millis(100), dial.as_mut()).await.is_err(), "it waits");
+    socket.accept().unwrap();
+    assert!(dial.await.is_ok());
+    // But no longer than for any other.
+    let late = talk::Talk::dial(&backend, Duration::from_millis(50)).await.err().unwrap();
+    assert!(matches!(late, ConnectError::Late { .. }), "{late}");
+}

@@ -11,6 +11,8 @@ use super::talk::{Reply, Talk};
 const COMMAND_LIMIT: usize = 512;
 
 const VERB: &str = "XCLIENT";
+const AUTHORIZATION: &[u8] = b"insufficient authorization";
+
 /// The answer to what says who the client is.
 pub(super) const ANSWER: &str = "answer to XCLIENT";
 
@@ -36,23 +38,27 @@ pub(super) async fn introduce(talk: &mut Talk<'_>, caller: &Caller<'_>) -> Resul
         }
     }
     talk.send(last.as_bytes(), ANSWER).await?;
-    match talk.peek_reply(ANSWER).await? {
-        // With `smtpd_delay_reject = no` the rules for clients answer here, to this client: 450 or 554 (RFC 5321 §3.1)
-        // is its greeting then.
-        220 | 400..=420 | 422..=499 | 554 => Ok(()),
-        421 => {
-            let answer = talk.reply(ANSWER).await?;
-            Err(talk.refused(ANSWER, &answer.text))
-        }
-        _ => {
-            let answer = talk.reply(ANSWER).await?;
-            Err(refused(talk, &answer))
-        }
+    let answer = talk.peek_reply(ANSWER).await?;
+    match answer.code {
+        // With `smtpd_delay_reject = no` the rules for clients answer here, to this client: 450 or 554 (RFC 5321 §3.1), or what an
+        // access table says, is its greeting then.
+        220 | 400..=420 | 422..=499 | 505..=599 if !is_about_us(&answer) => Ok(()),
+        _ => Err(refused(talk, &answer)),
     }
 }
 
+/// An address of a family that the backend does not know is a mistake of syntax to it, and one client's misfortune.
 fn refused(talk: &Talk<'_>, answer: &Reply) -> ConnectError {
+    if matches!(answer.code, 400..=599) && !is_about_us(answer) {
+        return talk.refused(ANSWER, &answer.text);
+    }
     ConnectError::XclientRefused { backend: talk.backend(), reply: quote(&answer.text) }
+}
+
+/// Postfix's words for an address that is not in `smtpd_authorized_xclient_hosts`. It does not announce XCLIENT to such a one, so they
+/// are not to be expected; but then nobody can be served.
+fn is_about_us(answer: &Reply) -> bool {
+    answer.text.windows(AUTHORIZATION.len()).any(|words| words.eq_ignore_ascii_case(AUTHORIZATION))
 }
 
 /// The attributes that the backend announces to us, in upper case; none if it announces no XCLIENT.

@@ -30,7 +30,9 @@ async fn the_greeting_after_xclient_is_left_for_the_dialogue() {
 
 #[tokio::test]
 async fn a_rule_that_refuses_the_client_itself_answers_the_client() {
-    for again in ["450 4.7.25 cannot find your hostname\r\n", "554 5.7.1 Client host rejected\r\n"] {
+    for again in
+        ["450 4.7.25 cannot find your hostname\r\n", "554 5.7.1 Client host rejected\r\n", "550 5.7.1 blocked\r\n"]
+    {
         let script = [say(GREETING), hear(EHLO), say(POSTFIX_2_6), hear(COMMAND), say(again), Turn::HearEnd];
         let backend = Scripted::tcp(&script, 7).await;
         let listener = listener("smtp", backend.address.clone(), Xclient);
@@ -64,11 +66,11 @@ async fn long_names_take_two_commands_and_the_first_220_is_swallowed() {
     drop(connected);
     backend.done().await;
 
-    let script = [&script[..4], &[say("550 5.7.0 no right\r\n"), Turn::HearEnd]].concat();
+    let script = [&script[..4], &[say("550 5.7.0 Error: insufficient authorization\r\n"), Turn::HearEnd]].concat();
     let backend = Scripted::tcp(&script, 1_000).await;
     let listener = super::listener("smtp", backend.address.clone(), Xclient);
     let error = dial(&listener, &peer, None, PATIENCE).await.unwrap_err();
-    assert!(error.to_string().contains("refused XCLIENT: 550 5.7.0 no right"), "{error}");
+    assert!(error.to_string().contains("refused XCLIENT: 550 5.7.0 Error: insufficient authorization"), "{error}");
     backend.done().await;
 }
 
@@ -77,13 +79,25 @@ async fn a_backend_that_does_not_take_the_identity_is_not_used() {
     let refused = "backend refused the client identity";
     let cases: &[(&[Turn], &str, &str)] = &[
         (
-            &[say(GREETING), hear(EHLO), say(POSTFIX_2_6), hear(COMMAND), say("550 5.7.0 no right\r\n")],
-            "refused XCLIENT: 550 5.7.0 no right; add the address we connect from to smtpd_authorized_xclient_hosts",
+            &[
+                say(GREETING),
+                hear(EHLO),
+                say(POSTFIX_2_6),
+                hear(COMMAND),
+                say("550 5.7.0 Error: insufficient authorization\r\n"),
+            ],
+            "refused XCLIENT: 550 5.7.0 Error: insufficient authorization; add the address we connect from to smtpd_authorized_xclient_hosts",
             refused,
         ),
         (
             &[say(GREETING), hear(EHLO), say(POSTFIX_2_6), hear(COMMAND), say("421 4.3.2 busy\r\n")],
             "its answer to XCLIENT was 421 4.3.2 busy",
+            "backend refused the connection",
+        ),
+        // An address of a family that it does not know.
+        (
+            &[say(GREETING), hear(EHLO), say(POSTFIX_2_6), hear(COMMAND), say("501 5.5.4 Bad ADDR syntax\r\n")],
+            "its answer to XCLIENT was 501 5.5.4 Bad ADDR syntax",
             "backend refused the connection",
         ),
         (
