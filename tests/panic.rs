@@ -42,6 +42,10 @@ impl Protocol for Defective {
         Smtp.answer(context, words)
     }
 
+    fn foreign(&self, words: &[u8]) -> Option<Violation> {
+        Smtp.foreign(words)
+    }
+
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {
         Smtp.preamble(context)
     }

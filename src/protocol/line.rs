@@ -30,6 +30,12 @@ pub fn first_line(input: &[u8], limit: usize) -> Line {
     }
 }
 
+/// The text of the line that `input` begins with, as far as it is there.
+pub fn first_text(input: &[u8]) -> &[u8] {
+    let line = memchr::memchr(b'\n', input).and_then(|lf| input.get(..lf)).unwrap_or(input);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -367,6 +367,9 @@ pub trait Protocol: Sync {
     /// greeting answers as well; CRLF included. The words leave no trace.
     fn answer(&self, context: &Context, words: &[u8]) -> Option<(Bytes, Event)>;
 
+    /// What a client that took us for another service gets, where its first words inside TLS show that; no backend is asked.
+    fn foreign(&self, words: &[u8]) -> Option<Violation>;
+
     /// The cleartext talk before TLS.
     fn preamble(&self, context: &Context) -> Box<dyn Preamble>;
 

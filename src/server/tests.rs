@@ -16,7 +16,7 @@ use crate::config::{self, LogFormat, LogProgram};
 use crate::facts::SessionId;
 use crate::listener::TURNED_AWAY_AT_ONCE;
 use crate::protocol::smtp::Smtp;
-use crate::protocol::{AuthRule, Context, Dialogue, Event, Farewell, Opening, Preamble, Protocol, TlsMode};
+use crate::protocol::{AuthRule, Context, Dialogue, Event, Farewell, Opening, Preamble, Protocol, TlsMode, Violation};
 use crate::session::{self, Arrival};
 use crate::tls::Certificate;
 
@@ -305,6 +305,10 @@ impl Protocol for Failing {
 
     fn answer(&self, context: &Context, words: &[u8]) -> Option<(Bytes, Event)> {
         Smtp.answer(context, words)
+    }
+
+    fn foreign(&self, words: &[u8]) -> Option<Violation> {
+        Smtp.foreign(words)
     }
 
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {

@@ -115,10 +115,15 @@ async fn say_goodbye(
 }
 
 /// Says why, and closes.
-pub(super) async fn part(shared: &Shared, mut client: Client, why: Farewell, notes: &mut Notes) {
+pub(super) async fn part(shared: &Shared, client: Client, why: Farewell, notes: &mut Notes) {
     let line = shared.listener.service.protocol.farewell(&shared.hostname, why);
+    dismiss(client, &line, notes).await;
+}
+
+/// Says that, and closes.
+pub(super) async fn dismiss(mut client: Client, line: &[u8], notes: &mut Notes) {
     client.last_words();
-    if let Ok(Ok(())) = timeout(LINGER, client.write_all(&line)).await {
+    if let Ok(Ok(())) = timeout(LINGER, client.write_all(line)).await {
         notes.went(line.len());
         close(client).await;
     }

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::farewell::{close, finish, part};
+use super::farewell::{close, dismiss, finish, part};
 use super::notes::Notes;
 use super::{Shared, unless_stopped};
 use crate::buffers::{Fill, settle};
@@ -31,6 +31,9 @@ pub(super) async fn hear_first_words(
     let heard = timeout_at(due, async {
         say(&mut client, greeting, notes).await?;
         let mut heard = hear(&mut client, &mut input, notes).await?;
+        if let Some(violation) = context.service.protocol.foreign(&input) {
+            return Ok(Err(violation));
+        }
         if let Some((answer, event)) = context.service.protocol.answer(context, &input) {
             input.clear();
             notes.hear(event);
@@ -43,11 +46,15 @@ pub(super) async fn hear_first_words(
             notes.came(more);
         }
         settle(&mut input);
-        std::io::Result::Ok(heard)
+        std::io::Result::Ok(Ok(heard))
     });
     let (farewell, reason) = match unless_stopped(shared, heard).await {
-        Ok(Ok(Ok(1..))) => return Ok((client, input)),
-        Ok(Ok(Ok(0))) => {
+        Ok(Ok(Ok(Ok(1..)))) => return Ok((client, input)),
+        Ok(Ok(Ok(Err(violation)))) => {
+            dismiss(client, &violation.reply, notes).await;
+            return Err(violation.reason);
+        }
+        Ok(Ok(Ok(Ok(0)))) => {
             client.last_words();
             finish(client).await;
             return Err(relay::CLOSED);

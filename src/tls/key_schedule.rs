@@ -42,6 +42,9 @@ const fn with_hkdf(suite: &SupportedCipherSuite, hkdf: &'static dyn Hkdf) -> Tls
     }
 }
 
+/// More than a handshake has secrets.
+const SECRETS: usize = 8;
+
 /// The secrets of one handshake, with their HMAC keys and what was derived from them. Gone, and overwritten, with the
 /// handshake.
 #[derive(Default)]
@@ -76,7 +79,13 @@ impl Memory {
             return Arc::clone(expander);
         }
         let expander = new();
-        self.0.push((OkmBlock::new(secret.as_ref()), Arc::clone(&expander)));
+        // A vector that grows leaves what was in it in memory that nobody wipes.
+        if self.0.capacity() == 0 {
+            self.0.reserve_exact(SECRETS);
+        }
+        if self.0.len() < self.0.capacity() {
+            self.0.push((OkmBlock::new(secret.as_ref()), Arc::clone(&expander)));
+        }
         expander
     }
 }

@@ -242,3 +242,37 @@ fn a_client_that_breaks_off_behind_its_handshake_is_told_from_one_that_ends() {
     gate.log.wait_for(&["event=ended", &port, "client ended without close_notify"]);
     assert_eq!(backend.connections(), before);
 }
+
+#[test]
+fn what_speaks_another_protocol_inside_tls_never_reaches_the_backend() {
+    let backend = backend();
+    let dovecot = Fake::start(|mut wire| wire.send("* OK old ready\r\n"));
+    let gate = Setup::new()
+        .listener_with("submissions", backend.port, "none", "allow_relay_as_proxy = true")
+        .listener_with("smtp", backend.port, "none", "allow_relay_as_proxy = true")
+        .listener("imaps", dovecot.port, "none")
+        .start();
+    let before = (backend.connections(), dovecot.connections());
+    let config = Offer::default().config();
+    for service in ["smtp", "submissions", "imaps"] {
+        for (words, what) in [
+            (b"GET / HTTP/1.1\r\nHost: mail.example.net\r\n\r\n".as_slice(), "HTTP request on an"),
+            (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", "binary protocol on an"),
+        ] {
+            let mut wire = gate.connect(service);
+            if service == "smtp" {
+                assert_eq!(wire.reply().code, 220);
+                assert_eq!(wire.say("STARTTLS").code, 220);
+                wire = wire.tls(&config);
+            } else {
+                wire = wire.tls(&config);
+                wire.line().expect("a greeting");
+            }
+            wire.send(words);
+            let said = wire.rest();
+            assert!(said.starts_with("554 ") || said.starts_with("* BYE "), "{service}: {said}");
+            gate.log.wait_for(&["event=ended", &format!("client_port={} ", wire.port), what]);
+        }
+    }
+    assert_eq!((backend.connections(), dovecot.connections()), before);
+}

@@ -13,7 +13,7 @@ mod response;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Context, Dialogue, Event, Farewell, Opening, Preamble, Protocol, Violation};
+use super::{Context, Dialogue, Event, Farewell, Opening, Preamble, Protocol, Violation, line};
 use crate::facts::Reason;
 
 /// The protocol behind `imap` and `imaps`.
@@ -41,6 +41,15 @@ impl Protocol for Imap {
         answer(&mut reply, None, &capabilities(context)?);
         answer(&mut reply, Some(command.tag), "OK CAPABILITY completed");
         Some((reply.freeze(), Event::Command { name: "capability", ok: true }))
+    }
+
+    fn foreign(&self, words: &[u8]) -> Option<Violation> {
+        let reason = match words {
+            _ if foreign::is_binary(words) => foreign::BINARY,
+            _ if foreign::is_http(line::first_text(words)) => foreign::HTTP,
+            _ => return None,
+        };
+        Some(violation(reason, "This is an IMAP server"))
     }
 
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {

@@ -11,6 +11,7 @@ mod capabilities;
 mod command;
 mod dialogue;
 #[cfg(test)]
+#[allow(missing_docs)] // tests alone see it
 pub mod fixtures;
 mod path;
 mod preamble;
@@ -22,7 +23,7 @@ mod sasl;
 
 use bytes::Bytes;
 
-use super::{Context, Dialogue, Event, Farewell, Opening, Preamble, Protocol};
+use super::{Context, Dialogue, Event, Farewell, Opening, Preamble, Protocol, Violation, line};
 
 /// The protocol behind `smtp`, `submission` and `submissions`.
 pub struct Smtp;
@@ -39,6 +40,13 @@ impl Protocol for Smtp {
     /// None: EHLO has what the backend offers to this very client, and its word about the client's name.
     fn answer(&self, _context: &Context, _words: &[u8]) -> Option<(Bytes, Event)> {
         None
+    }
+
+    fn foreign(&self, words: &[u8]) -> Option<Violation> {
+        if command::is_binary(words) {
+            return Some(reasons::BINARY.violation(replies::NOT_BINARY));
+        }
+        command::is_http(line::first_text(words)).then(|| reasons::HTTP.violation(replies::NOT_HTTP))
     }
 
     fn preamble(&self, context: &Context) -> Box<dyn Preamble> {

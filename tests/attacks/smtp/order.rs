@@ -75,9 +75,9 @@ fn rfc2920_3_1_what_is_pipelined_over_a_place_to_wait_is_never_something_else() 
             0,
             "250 250 535 554",
         ),
-        // Where AUTH is hidden it is refused by us, and what follows it was never a response.
+        // Where AUTH is hidden it is refused by us; without an initial response what follows it was meant as one.
         (Way::StartTls, "AUTH PLAIN AGEAYg==\r\nNOOP\r\n", "NOOP", 0, "503 250"),
-        (Way::Cleartext, "AUTH LOGIN\r\nQVVUSA==\r\nNOOP\r\n", "NOOP", 0, "503 500 250"),
+        (Way::Cleartext, "AUTH LOGIN\r\nQVVUSA==\r\nNOOP\r\n", "", 0, "503 554"),
         // The answer to EHLO says what the rest may be.
         (
             Way::StartTls,

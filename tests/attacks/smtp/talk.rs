@@ -127,9 +127,10 @@ impl Talk {
         }
     }
 
-    /// The backend answers, until nobody has anything more to say.
+    /// The backend answers, until nobody has anything more to say; the client hears it.
     pub fn pump(&mut self) {
         while self.answer() {}
+        self.dialogue.answered();
     }
 
     /// The backend says what it has to say.

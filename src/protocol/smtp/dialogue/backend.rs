@@ -141,6 +141,8 @@ impl SmtpDialogue {
                 self.transaction.accepted = self.transaction.accepted.saturating_add(1);
                 self.transaction.recipient = recipient;
             }
+            // Those that are taken are bounded by the backend, which answers 452 to what is too many (RFC 5321 §4.5.3.1.10).
+            Pending::Rcpt(_) => self.idle = self.idle.saturating_add(1),
             Pending::Data if goes_on => self.state = State::Content(Content::new(out.now)),
             Pending::Data => self.unheard = Some(Early::Content),
             Pending::EndOfData => {
@@ -155,7 +157,6 @@ impl SmtpDialogue {
             Pending::Ehlo(_)
             | Pending::Helo(_)
             | Pending::Mail { .. }
-            | Pending::Rcpt(_)
             | Pending::Rset
             | Pending::Other(_)
             | Pending::Own(_) => {}

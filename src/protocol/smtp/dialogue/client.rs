@@ -110,11 +110,13 @@ impl SmtpDialogue {
                 return Ok(self.refuse(name, len, replies::NO_AUTH, reasons::AUTH_HIDDEN, out));
             }
             Verb::Auth => {
+                self.idle = self.idle.saturating_add(1);
                 self.began = true;
                 self.exchange = Some(Box::new(Exchange::new(argument)));
                 Pending::Auth
             }
             Verb::Mail => {
+                self.idle = self.idle.saturating_add(1);
                 self.began = true;
                 let mail = command::mail(argument);
                 if mail.binary {

@@ -172,10 +172,10 @@ fn a_response_behind_a_refused_auth_never_becomes_a_command() {
     assert_eq!(backend, "AUTH LOGIN\r\n");
     assert_eq!(seen.end, End::Violated("more before the answer to AUTH"));
     // However many answers are owed before that.
-    let many = format!("{}{early}", "NOOP\r\n".repeat(99));
+    let many = format!("{}{early}", "RCPT TO:<a@b>\r\n".repeat(99));
     let answers = format!("{}504 no\r\n", "250 ok\r\n".repeat(99));
     let (_, backend, seen) = after(&submission(), &hello(), &[c(many), b(answers)]);
-    assert!(backend.ends_with("NOOP\r\nAUTH LOGIN\r\n"), "{backend}");
+    assert!(backend.ends_with("<a@b>\r\nAUTH LOGIN\r\n"), "{backend}");
     assert_eq!(seen.end, End::Violated("more before the answer to AUTH"));
     // Nor behind one that is refused by us.
     let (client, backend, seen) = after(&smtp(), &hello(), &[c(early)]);
@@ -289,7 +289,17 @@ fn commands_that_lead_to_no_message_come_to_an_end() {
     assert_eq!(after(&smtp(), &hello(), &useful).2.end, End::Open(Wait::Command));
     // Envelopes that come to nothing are of no use.
     let envelopes = [c("MAIL FROM:<a@b>\r\nRSET\r\n"), b("250 m\r\n250 r\r\n")];
-    for useless in [idle(51).to_vec(), envelopes.iter().cycle().take(2 * 101).cloned().collect()] {
+    let again = |command: &str, answer: &str| {
+        [c(command.repeat(60)), b(answer.repeat(60))].iter().cycle().take(4).cloned().collect()
+    };
+    let useless = [
+        idle(51).to_vec(),
+        envelopes.iter().cycle().take(2 * 101).cloned().collect(),
+        again("MAIL FROM:<a@b>\r\n", "250 m\r\n"),
+        again("MAIL FROM:<a@b>\r\n", "450 m\r\n"),
+        again("RCPT TO:<a@b>\r\n", "554 r\r\n"),
+    ];
+    for useless in useless {
         let (client, _, seen) = after(&smtp(), &hello(), &useless);
         assert!(client.ends_with("\r\n421 4.7.0 Error: too many commands without a message\r\n"), "{client}");
         assert_eq!(seen.end, End::Violated("too many commands without a message"));
