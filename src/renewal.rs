@@ -7,7 +7,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -251,6 +251,29 @@ enum Unfit {
     Late { place: String, date: String },
 }
 
+/// A file that is read at the start alone: whoever asks to reload is told where that does not take it.
+#[derive(Debug)]
+pub struct ReadOnce {
+    path: PathBuf,
+    stamp: Option<Stamp>,
+}
+
+impl ReadOnce {
+    /// As it is now; call this before the file is read.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), stamp: Stamp::at(path) }
+    }
+
+    /// Says, once for each change, that the file has changed.
+    pub fn warn_if_changed(&mut self) {
+        let stamp = Stamp::at(&self.path);
+        if std::mem::replace(&mut self.stamp, stamp) != stamp {
+            let path = self.path.display();
+            tracing::warn!("{path} has changed since the start: only a restart takes it, a reload does not");
+        }
+    }
+}
+
 /// What tells that a file is another one, or was written to, without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Stamps {
@@ -270,14 +293,18 @@ struct Stamp {
 }
 
 impl Stamps {
-    /// Of the files that the names lead to now; none for one that cannot be looked at.
+    /// Of the files that the names lead to now.
     fn of(files: &CertificateFiles) -> Self {
-        let stamp = |path: &Path| std::fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
-        Self { chain: stamp(&files.chain), key: stamp(&files.key) }
+        Self { chain: Stamp::at(&files.chain), key: Stamp::at(&files.key) }
     }
 }
 
 impl Stamp {
+    /// Of the file that the name leads to now; none for one that cannot be looked at.
+    fn at(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
+    }
+
     fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),

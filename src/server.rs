@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::Socket;
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout};
@@ -27,6 +28,9 @@ use crate::tls;
 /// What sessions may still take after they were told that the gate is stopping: the relay's last replies and words, and
 /// the time for the client to read them.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// How long clients of a port that the service manager has opened wait for the first backend to pass its test. A restart takes less.
+const KEPT_WAITING: Duration = Duration::from_secs(5);
 
 /// A listener that cannot listen, though it could bind, tries again after this.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
@@ -57,6 +61,9 @@ fn advice(error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::PermissionDenied => {
             "; ports below 1024 need root, CAP_NET_BIND_SERVICE or socket activation (sealgate.socket)"
         }
+        _ if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
+            "; this host has no IPv6: leave it out of `listen`"
+        }
         std::io::ErrorKind::AddrNotAvailable => "; no interface of this host has this address: see `ip address`",
         _ => "",
     }
@@ -80,6 +87,23 @@ pub fn bind_all(config: &Config, inherited: Vec<Socket>) -> Result<Vec<Socket>, 
     }
     bound.append(&mut inherited.sockets);
     Ok(bound)
+}
+
+/// Leaves `[::]` out of every listener that has other addresses where this host has no IPv6 at all: it stands in the default.
+pub fn leave_out_ipv6(config: &mut Config) {
+    let without = |error: std::io::Error| error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error());
+    if !Socket::new(Domain::IPV6, Type::STREAM, None).is_err_and(without) {
+        return;
+    }
+    for listener in &mut config.listeners {
+        only_ipv4(&mut listener.listen);
+    }
+}
+
+fn only_ipv4(listen: &mut Vec<SocketAddr>) {
+    if listen.iter().any(SocketAddr::is_ipv4) {
+        listen.retain(|address| address.is_ipv4() || !address.ip().is_unspecified());
+    }
 }
 
 /// A running gate.
@@ -300,7 +324,13 @@ impl Opening {
 
     /// From here on the socket is the accept loop's alone: the port is closed when that ends.
     async fn listen(&self, socket: Socket) -> Door {
-        self.shared.backends.opened().await;
+        let opened = self.shared.backends.opened();
+        if socket.is_listener().unwrap_or(false) {
+            // The service manager's: clients connect already, and wait for us. Without a backend they are told so in the end.
+            let _ = timeout(KEPT_WAITING, opened).await;
+        } else {
+            opened.await;
+        }
         let mut said = false;
         loop {
             match Door::open(&socket) {

@@ -81,6 +81,11 @@ fn certificate(directory: &Path) {
 
 /// Runs the check for such listeners: service, backend, client_identity.
 fn check(listeners: &[(&str, SocketAddr, &str)], arguments: &[&str]) -> Output {
+    check_with("", listeners, arguments)
+}
+
+/// The same, with more lines at the end.
+fn check_with(more: &str, listeners: &[(&str, SocketAddr, &str)], arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     certificate(directory.path());
     let mut text =
@@ -89,6 +94,7 @@ fn check(listeners: &[(&str, SocketAddr, &str)], arguments: &[&str]) -> Output {
         text +=
             &format!("[[listener]]\nservice = '{service}'\nbackend = '{backend}'\nclient_identity = '{identity}'\n");
     }
+    text += more;
     let config = directory.path().join("sealgate.toml");
     fs::write(&config, text).unwrap();
     sealgate(&[&["check", "--config", config.to_str().unwrap()], arguments].concat())
@@ -273,4 +279,24 @@ fn limits_that_are_hardly_meant_are_pointed_out() {
             assert!(warning.2.contains(words), "{warning:?}");
         }
     }
+}
+
+#[test]
+fn what_run_would_stumble_over_on_this_host_fails() {
+    let nowhere: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let cases = [
+        ("listen = ['192.0.2.77:25']", "cannot listen on 192.0.2.77:25", "ip address"),
+        ("[log]\nto = '/nonexistent/sub/x.log'", "there is no directory /nonexistent/sub", "mkdir -p /nonexistent/sub"),
+        ("[log]\nto = '/'", "/ is a directory", "name a file"),
+    ];
+    for (more, what, advice) in cases {
+        let output = check_with(more, &[("imaps", nowhere, "none")], &["--offline"]);
+        let told = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(2), "{more}: {told}");
+        assert!(told.contains(what) && told.contains(advice), "{more}: {told}");
+    }
+    // A port that somebody has is the old server's, until it moves.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = format!("listen = ['{}']", taken.local_addr().unwrap());
+    assert_eq!(check_with(&more, &[("imaps", nowhere, "none")], &["--offline"]).status.code(), Some(0));
 }

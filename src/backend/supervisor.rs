@@ -1,5 +1,6 @@
 //! Tests a backend before it gets its first session, whenever it was lost, and now and then.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -19,6 +20,9 @@ const LAST_RETRY: Duration = Duration::from_secs(15);
 /// A test that met a 4xx, or an open relay, or no answer in time where there had been one, or for which we were short of
 /// descriptors, is repeated this often.
 const REPEAT: Duration = Duration::from_secs(60);
+
+/// A backend that has never answered and is silent for so long is named in the log. It may be waited for much longer.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// A backend that passed is tested again this often: it may have been restarted as something else between two sessions, when nobody
 /// saw it go.
@@ -43,7 +47,17 @@ async fn supervise_every(
     let mut said = None;
     loop {
         let before = health.state();
-        let outcome = match greet(listener, &member.address, hostname, deadlines).await {
+        let mut greeted = pin!(greet(listener, &member.address, hostname, deadlines));
+        let in_time = timeout(SILENCE, greeted.as_mut()).await;
+        if in_time.is_err() && said.is_none() {
+            let (service, backend) = (listener.service.name, &member.address);
+            tracing::warn!(service, %backend, "closed: no answer in {SILENCE:?}; does it wait for TLS or for a PROXY header? Waiting on");
+        }
+        let greeted = match in_time {
+            Ok(greeted) => greeted,
+            Err(_) => greeted.await,
+        };
+        let outcome = match greeted {
             Ok(announced) => {
                 let outcome = relay_self_test(listener, &member.address, hostname, deadlines).await;
                 // What IMAP is offered inside TLS, only a session in TLS learns.

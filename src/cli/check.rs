@@ -3,6 +3,7 @@
 mod backends;
 mod certificates;
 mod finding;
+mod surroundings;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -51,6 +52,7 @@ fn look(config: &Config, args: &CheckArgs, all: &mut Vec<Finding>) -> anyhow::Re
         }
     }
     limits(&config.limits, all);
+    surroundings::look(config, all);
     if let Some(Err(error)) = config.user.as_ref().map(process::check_user) {
         Findings::new("config", name(&args.config), all)
             .fail(error.to_string(), "without such an account `sealgate run` does not start as root");

@@ -33,6 +33,11 @@ impl Errors {
     /// `mistakes` is not empty: there would be nothing to say.
     pub(super) fn new(path: &Path, text: &str, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| mistake.span.as_ref().map_or(usize::MAX, |span| span.start));
+        // What is quoted of the file may hold controls; the lines of the file itself are cleaned by their renderer.
+        for mistake in &mut mistakes {
+            mistake.what = mistake.what.replace(is_control, "?");
+            mistake.advice = mistake.advice.replace(is_control, "?");
+        }
         Self { path: path.to_owned(), text: text.to_owned(), mistakes }
     }
 
@@ -80,6 +85,10 @@ impl Errors {
         };
         if mistake.advice.is_empty() { group } else { group.element(Level::HELP.message(&mistake.advice)) }
     }
+}
+
+fn is_control(letter: char) -> bool {
+    letter.is_control() && letter != '\n'
 }
 
 impl fmt::Display for Errors {

@@ -31,6 +31,7 @@ use socket2::Socket;
 
 use crate::config::{self, Config, User};
 use crate::dumps;
+use crate::renewal::ReadOnce;
 use crate::server::StartError;
 use crate::tls::{CertificateError, SetupError};
 
@@ -86,13 +87,14 @@ impl ProcessError {
 /// Says what keeps the gate from starting.
 pub fn run(path: &Path) -> Result<ExitCode, ProcessError> {
     forbid_dumps();
+    let written = ReadOnce::new(path);
     let (config, text) = Config::load_with_text(path)?;
     match &config.user {
         Some(user) if rustix::process::geteuid().is_root() => {
             let ids = account::find(user)?;
-            parent::run(path, config, text, ids)
+            parent::run(path, config, text, ids, written)
         }
-        _ => one::run(config),
+        _ => one::run(config, written),
     }
 }
 

@@ -10,19 +10,20 @@ use super::serve::{Master, Order, Prepared, serve};
 use super::signals::{Signals, Wish};
 use super::{ProcessError, account, inherited, notify};
 use crate::config::{Config, LogTarget, User};
-use crate::renewal::Watch;
-use crate::server::bind_all;
+use crate::renewal::{ReadOnce, Watch};
+use crate::server::{bind_all, leave_out_ipv6};
 use crate::session_log::{Output, open_file};
 use crate::tls;
 
-pub(super) fn run(config: Config) -> Result<ExitCode, ProcessError> {
+pub(super) fn run(mut config: Config, written: ReadOnce) -> Result<ExitCode, ProcessError> {
     let (certificates, read) = Watch::open(&config.tls.certificates, &config.hostname)?;
     let tls = tls::Server::new(&config.tls, read.certificates)?;
+    leave_out_ipv6(&mut config);
     let sockets = bind_all(&config, inherited())?;
     let output = Output::open(&config.log).map_err(ProcessError::Log)?;
     let needs = Needs::new(&config, Files::Own);
     let warning = unfit(config.user.as_ref());
-    let administrator = Administrator { signals: None, certificates, warning, log: config.log.to.clone() };
+    let administrator = Administrator { signals: None, certificates, written, warning, log: config.log.to.clone() };
     serve(Prepared { config, tls, output, sockets }, &needs, administrator)
 }
 
@@ -31,6 +32,8 @@ struct Administrator {
     /// Those of the process, once there is a runtime.
     signals: Option<Signals>,
     certificates: Watch,
+    /// The configuration.
+    written: ReadOnce,
     /// About the user of the process.
     warning: Option<String>,
     log: LogTarget,
@@ -81,6 +84,7 @@ impl Master for Administrator {
                     Wish::Stop => return Order::Stop,
                     Wish::Reload => {
                         look.now();
+                        self.written.warn_if_changed();
                         match log.as_deref().map(open_file) {
                             Some(Ok(file)) => return Order::Log(file),
                             Some(Err(error)) => tracing::error!("{error}; going on with the old one"),

@@ -27,8 +27,8 @@ use super::signals::{Signals, Wish};
 use super::{ProcessError, WORKER, inherited, notify, sandbox};
 use crate::config::{ClientCertificates, Config, LogTarget};
 use crate::dumps;
-use crate::renewal::{Renewed, Watch};
-use crate::server::bind_all;
+use crate::renewal::{ReadOnce, Renewed, Watch};
+use crate::server::{bind_all, leave_out_ipv6};
 use crate::session_log::{Output, SessionLog, open_file};
 use crate::tls::{self, PemPair};
 
@@ -41,7 +41,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A worker that was up for so long is none that fails soon.
 const STEADY: Duration = Duration::from_secs(60);
 
-pub(super) fn run(path: &Path, config: Config, text: String, ids: Ids) -> Result<ExitCode, ProcessError> {
+pub(super) fn run(
+    path: &Path,
+    mut config: Config,
+    text: String,
+    ids: Ids,
+    written: ReadOnce,
+) -> Result<ExitCode, ProcessError> {
     let (watch, read) = Watch::open(&config.tls.certificates, &config.hostname)?;
     let Renewed { certificates, new } = read;
     // The worker does this again. Here it can say which file is wrong, and before a port is bound.
@@ -52,6 +58,7 @@ pub(super) fn run(path: &Path, config: Config, text: String, ids: Ids) -> Result
             Some(std::fs::read(ca).map_err(ProcessError::at("read tls.client_ca"))?)
         }
     };
+    leave_out_ipv6(&mut config);
     let sockets = bind_all(&config, inherited())?;
     let output = Output::open(&config.log).map_err(ProcessError::Log)?;
     sandbox::keep_for_parent().map_err(ProcessError::at("give up what the parent does not need"))?;
@@ -78,6 +85,7 @@ pub(super) fn run(path: &Path, config: Config, text: String, ids: Ids) -> Result
             log: log.clone(),
             signals,
             watch,
+            written,
             stopping: false,
         };
         parent.keep(new);
@@ -99,6 +107,8 @@ struct Parent {
     log: SessionLog,
     signals: Signals,
     watch: Watch,
+    /// The configuration.
+    written: ReadOnce,
     stopping: bool,
 }
 
@@ -258,8 +268,9 @@ impl Parent {
     }
 
     /// Looks at the certificates and opens the log anew; gives the worker's part of it.
-    fn reload(&self) -> Option<File> {
+    fn reload(&mut self) -> Option<File> {
         self.watch.look().now();
+        self.written.warn_if_changed();
         let LogTarget::File(path) = &self.to else { return None };
         let reopened = open_file(path).and_then(|file| {
             self.log.replace_file(file.try_clone()?);

@@ -18,6 +18,7 @@ use super::sandbox::{Files, Needs};
 use super::serve::{Master, Order, Prepared, serve};
 use super::signals::Signals;
 use crate::config::Config;
+use crate::server::leave_out_ipv6;
 use crate::session_log::Output;
 use crate::tls::{self, Certificate};
 
@@ -25,7 +26,8 @@ pub(super) fn run() -> Result<ExitCode, ProcessError> {
     let mut channel = Channel::of_worker().map_err(ProcessError::at("work"))?;
     let given = Given::receive(&mut channel).map_err(ProcessError::at("take over from the parent"))?;
     let text = String::from_utf8_lossy(&given.text);
-    let config = Config::parse(&text, &given.path)?;
+    let mut config = Config::parse(&text, &given.path)?;
+    leave_out_ipv6(&mut config);
     let tls = tls::Server::with_authorities(&config.tls, given.certificates.clone(), given.authorities.as_deref())?;
     let output = Output::with_file(&config.log, given.log).map_err(ProcessError::Log)?;
     let needs = Needs::new(&config, Files::Parents);

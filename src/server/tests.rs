@@ -403,3 +403,18 @@ fn sockets_that_were_bound_before_are_known_again_and_none_is_bound_twice() {
     assert!(!first[1..4].contains(&first[0]), "port 0 is no port of another listener's: {first:?}");
     assert_eq!(addresses(&bind_all(&config, bound).unwrap()), first);
 }
+
+#[test]
+fn without_ipv6_only_the_wildcard_beside_another_address_is_left_out() {
+    for (listen, left) in [
+        (&["0.0.0.0:25", "[::]:25"][..], &["0.0.0.0:25"][..]),
+        (&["[::]:25"], &["[::]:25"]),
+        (&["127.0.0.1:25", "[2001:db8::1]:25"], &["127.0.0.1:25", "[2001:db8::1]:25"]),
+    ] {
+        let addresses =
+            |list: &[&str]| list.iter().map(|address| address.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let mut listen = addresses(listen);
+        only_ipv4(&mut listen);
+        assert_eq!(listen, addresses(left));
+    }
+}

@@ -90,3 +90,41 @@ fn a_renewed_certificate_is_for_new_handshakes_and_open_sessions_live_on() {
     assert!(gate.runs());
     assert!(!gate.log.text().contains("PRIVATE KEY") && !gate.log.text().contains(&key[60..80]));
 }
+
+#[test]
+fn an_expired_certificate_for_another_host_serves_and_is_named() {
+    let dir = warden::directory("expired");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(["other.example.org".to_owned()]).expect("a name");
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2024, 1, 1);
+    let files = Files { chain: dir.join("chain.pem"), key: dir.join("key.pem") };
+    std::fs::write(&files.chain, params.self_signed(&key).expect("a certificate").pem()).expect("a file");
+    std::fs::write(&files.key, key.serialize_pem()).expect("a file");
+    let backend = Fake::start(smtp(|_, _| None));
+    let gate = Setup::certified([&files])
+        .listener_with("submissions", backend.port, "none", "allow_relay_as_proxy = true")
+        .start();
+    gate.log.wait_for(&["WARN the certificate has expired on 2024-01-01T00:00:00Z: renew it", "chain.pem"]);
+    gate.log.wait_for(&["WARN no certificate is for mail.example.net"]);
+    assert_eq!(session(&gate, &Offer::default().config()).say("QUIT").code, 221);
+}
+
+#[test]
+fn a_reload_says_that_it_does_not_take_a_changed_configuration() {
+    let backend = Fake::start(smtp(|_, _| None));
+    let acme = Acme::new(81);
+    let gate = gate(&acme, &backend);
+    let warning = "has changed since the start: only a restart takes it, a reload does not";
+    for changes in 1..=2 {
+        let mut text = std::fs::read_to_string(gate.config()).expect("a file");
+        text.push_str("# another line\n");
+        std::fs::write(gate.config(), text).expect("a file");
+        // The second time nothing has changed.
+        gate.signal("HUP");
+        gate.log.wait_for(&["WARN", "sealgate.toml", warning]);
+        crate::support::wait::until("it is said", || {
+            (gate.log.text().matches(warning).count() == changes).then_some(())
+        });
+    }
+}

@@ -126,48 +126,80 @@ fn a_running_gate_leaves_no_core_and_shows_its_memory_to_nobody() {
     assert_eq!(core.split_whitespace().skip(4).collect::<Vec<_>>(), ["0", "0", "bytes"]);
 }
 
+/// The program, started by the first connection to a socket that systemd's tool has opened.
+struct Activated {
+    server: Server,
+    log: Log,
+    manager: UnixDatagram,
+    port: u16,
+}
+
+impl Activated {
+    fn before(backend: u16) -> Self {
+        let port = free_port();
+        let dir = warden::directory("activated");
+        let config = dir.join("sealgate.toml");
+        let text = format!(
+            "hostname = \"{}\"\n[[tls.certificate]]\nchain = \"{}\"\nkey = \"{}\"\n[[listener]]\nservice = \"smtp\"\n\
+             listen = [\"127.0.0.1:{port}\"]\nbackend = \"127.0.0.1:{backend}\"\nclient_identity = \"none\"\n\
+             allow_relay_as_proxy = true\n",
+            pki::HOSTNAME,
+            pki().rsa.chain.display(),
+            pki().rsa.key.display(),
+        );
+        std::fs::write(&config, text).expect("a file");
+        let notify = dir.join("notify");
+        let manager = UnixDatagram::bind(&notify).expect("a socket");
+        manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let stderr = dir.join("stderr");
+        let server = Server::start(
+            "sealgate",
+            Command::new("systemd-socket-activate")
+                .args(["--listen", &format!("127.0.0.1:{port}"), "--setenv"])
+                .arg(format!("NOTIFY_SOCKET={}", notify.display()))
+                .args([env!("CARGO_BIN_EXE_sealgate"), "run", "--config"])
+                .arg(&config)
+                .stdout(Stdio::null())
+                .stderr(std::fs::File::create(&stderr).expect("a file")),
+            None,
+        );
+        until("systemd listens", || is_listening(port).then_some(()));
+        Self { server, log: Log::new(&stderr), manager, port }
+    }
+
+    fn connect(&self) -> Wire {
+        Wire::connect(std::net::SocketAddr::from(([127, 0, 0, 1], self.port)))
+    }
+
+    /// What the manager is told next.
+    fn word(&self) -> String {
+        let mut word = [0; 256];
+        let n = self.manager.recv(&mut word).expect("a word to the manager");
+        String::from_utf8_lossy(&word[..n]).trim().to_owned()
+    }
+}
+
 #[test]
 fn sockets_of_the_service_manager_are_taken_over_and_it_is_told_when_all_is_ready() {
     let backend = Fake::start(smtp(|_, _| None));
-    let port = free_port();
-    let dir = warden::directory("activated");
-    let config = dir.join("sealgate.toml");
-    let text = format!(
-        "hostname = \"{}\"\n[[tls.certificate]]\nchain = \"{}\"\nkey = \"{}\"\n[[listener]]\nservice = \"smtp\"\n\
-         listen = [\"127.0.0.1:{port}\"]\nbackend = \"127.0.0.1:{}\"\nclient_identity = \"none\"\nallow_relay_as_proxy = true\n",
-        pki::HOSTNAME,
-        pki().rsa.chain.display(),
-        pki().rsa.key.display(),
-        backend.port,
-    );
-    std::fs::write(&config, text).expect("a file");
-    let notify = dir.join("notify");
-    let manager = UnixDatagram::bind(&notify).expect("a socket");
-    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let stderr = dir.join("stderr");
-    let server = Server::start(
-        "sealgate",
-        Command::new("systemd-socket-activate")
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--setenv"])
-            .arg(format!("NOTIFY_SOCKET={}", notify.display()))
-            .args([env!("CARGO_BIN_EXE_sealgate"), "run", "--config"])
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&stderr).expect("a file")),
-        None,
-    );
-    let log = Log::new(&stderr);
-    until("systemd listens", || is_listening(port).then_some(()));
-
+    let activated = Activated::before(backend.port);
     // The first connection starts the service, waits in the kernel meanwhile, and is served.
-    let mut wire = Wire::connect(std::net::SocketAddr::from(([127, 0, 0, 1], port)));
+    let mut wire = activated.connect();
     assert_eq!(wire.reply().code, 220);
-    let mut word = [0; 256];
-    let n = manager.recv(&mut word).expect("a word to the manager");
-    assert_eq!(String::from_utf8_lossy(&word[..n]).trim(), "READY=1");
-    assert!(!log.text().contains("cannot listen"), "{}", log.text());
+    assert_eq!(activated.word(), "READY=1");
+    assert!(!activated.log.text().contains("cannot listen"), "{}", activated.log.text());
     assert_eq!(wire.say("QUIT").code, 221);
-    server.signal("TERM");
-    let n = manager.recv(&mut word).expect("a word to the manager");
-    assert_eq!(String::from_utf8_lossy(&word[..n]).trim(), "STOPPING=1");
+    activated.server.signal("TERM");
+    assert_eq!(activated.word(), "STOPPING=1");
+}
+
+#[test]
+fn clients_of_a_socket_that_the_service_manager_has_opened_hear_that_there_is_no_backend() {
+    let activated = Activated::before(free_port());
+    let mut wire = activated.connect();
+    assert_eq!(wire.reply().code, 220);
+    assert_eq!(wire.say("EHLO client.example.org").code, 250);
+    let refused = wire.say("MAIL FROM:<sender@example.org>");
+    assert_eq!(refused.code, 421, "{refused:?}");
+    wire.end();
 }

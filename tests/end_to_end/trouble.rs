@@ -370,3 +370,13 @@ fn a_client_that_does_not_read_stops_the_backend_being_read() {
     }
     assert!(sent < 64 << 20, "{sent} octets were taken from the backend for a client that reads nothing");
 }
+
+#[test]
+fn a_backend_that_says_nothing_is_named_long_before_its_time_is_over() {
+    // Like a port that waits for TLS.
+    let backend = Fake::start(|mut wire| drop(wire.rest()));
+    let gate = Setup::new().listener_with("smtp", backend.port, "none", "allow_relay_as_proxy = true").start_unready();
+    let place = format!("backend=127.0.0.1:{}", backend.port);
+    gate.log.wait_for(&["WARN closed: no answer in 15s", "service=smtp", &place]);
+    assert!(!gate.is_open("smtp"));
+}

@@ -301,6 +301,11 @@ impl Gate {
         self.until_open();
     }
 
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("sealgate.toml")
+    }
+
     /// Waits for the process' end.
     pub fn ended(&mut self) -> ExitStatus {
         until("Sealgate ends", || self.server.ended())
