@@ -33,12 +33,14 @@ impl Errors {
     /// `mistakes` is not empty: there would be nothing to say.
     pub(super) fn new(path: &Path, text: &str, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| mistake.span.as_ref().map_or(usize::MAX, |span| span.start));
-        // What is quoted of the file may hold controls; the lines of the file itself are cleaned by their renderer.
+        // What is quoted of the file may hold controls. The lines of the file itself are cleaned by their renderer, but for those
+        // beyond ASCII; what stands in for these is as long as they are.
+        let text = text.replace(|letter: char| letter.is_control() && !letter.is_ascii(), "\u{bf}");
         for mistake in &mut mistakes {
             mistake.what = mistake.what.replace(is_control, "?");
             mistake.advice = mistake.advice.replace(is_control, "?");
         }
-        Self { path: path.to_owned(), text: text.to_owned(), mistakes }
+        Self { path: path.to_owned(), text, mistakes }
     }
 
     /// The file.

@@ -54,3 +54,10 @@ fn what_is_commented_out_in_the_reference_is_valid() {
         ClientCertificates::Request { ca: "/etc/sealgate/client-ca.pem".into() }
     );
 }
+
+#[test]
+fn what_is_quoted_of_the_file_does_not_act_on_a_terminal() {
+    let text = "hostname = \"mail\u{1b}]0;x\u{7}\"\n[[listener]]\nbackend = \"/run\u{0}\u{9b}1m\"\n";
+    let shown = Config::parse(text, Path::new("x.toml")).unwrap_err().to_string();
+    assert!(!shown.contains(|letter: char| letter.is_control() && letter != '\n'), "{shown:?}");
+}

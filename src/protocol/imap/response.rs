@@ -132,14 +132,13 @@ fn with_literals(input: &[u8], first_line: usize) -> End {
     End::At(end)
 }
 
-/// The octets that a line says will follow it; `~` announces a literal8 (RFC 9051 §9).
+/// The octets that a line says will follow it; `~` announces a literal8 (RFC 9051 §9). Unlike in what a client says, zeros may lead:
+/// a client may read it so. A server's literals are never non-synchronising.
 fn announced(line: &[u8]) -> Option<usize> {
     let open = memchr::memrchr(b'{', line)?;
-    match command::announcement(line.get(open..)?)? {
-        (octets, command::LiteralKind::Synchronising) => Some(octets),
-        // A server's literals are never non-synchronising.
-        (_, command::LiteralKind::NonSynchronising) => None,
-    }
+    let digits = line.get(open + 1..)?.strip_suffix(b"}")?;
+    let value = |sum: usize, digit: &u8| sum.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
+    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then(|| digits.iter().fold(0, value))
 }
 
 /// The kind of a response by its first line, and where the text begins.
@@ -176,6 +175,7 @@ mod tests {
             ("* BYE {5}\r\nrest", Some((Kind::Status { status: Status::Bye }, 11))),
             ("* ID (\"name\" {7}\r\nDove\r\nt)\r\nrest", Some((Kind::Untagged { word: b"ID" }, 28))),
             ("* X {2}\r\nab {2}\r\n\r\n\r\n", Some((Kind::Untagged { word: b"X" }, 21))),
+            ("* X {02}\r\nab\r\n", Some((Kind::Untagged { word: b"X" }, 14))),
             ("* CAPABILITY {5}\r\n", Some((Kind::Untagged { word: b"CAPABILITY" }, 18))),
             ("* 3 EXISTS\r\n", Some((Kind::Untagged { word: b"3" }, 12))),
             ("*  OK x\r\n", None),

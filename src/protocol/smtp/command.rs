@@ -179,11 +179,12 @@ pub struct Mail {
     pub binary: bool,
 }
 
-/// Reads the parameters of MAIL. What cannot be parsed is for the backend to refuse.
+/// Reads the parameters of MAIL. What cannot be parsed is for the backend to refuse; it might find them anywhere.
 pub fn mail(argument: &[u8]) -> Mail {
     let parameters = path::split(argument, b"FROM:").map_or(argument, |(_, parameters)| parameters);
     let has = |wanted: &[u8]| {
-        parameters.split(u8::is_ascii_whitespace).any(|parameter| parameter.eq_ignore_ascii_case(wanted))
+        let mut words = parameters.split(|octet| octet.is_ascii_whitespace() || *octet == b'>');
+        words.any(|parameter| parameter.eq_ignore_ascii_case(wanted))
     };
     Mail { utf8: has(b"SMTPUTF8"), binary: has(b"BODY=BINARYMIME") }
 }
@@ -302,6 +303,7 @@ mod tests {
             (b"FROM:a@b BODY=BINARYMIME", false, true),
             // A path that does not end: rather refused once too often.
             (b"FROM:<a@b BODY=BINARYMIME", false, true),
+            (b"FR x>BODY=BINARYMIME", false, true),
         ];
         for (argument, utf8, binary) in cases {
             assert_eq!(
