@@ -77,6 +77,16 @@ pub enum TooMany {
     Logins,
 }
 
+/// What follows a failed login.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Setback {
+    /// How long the client is to wait for the answer.
+    pub delay: Duration,
+    /// The network has used up what it has: the session is over with that answer. New ones are refused; those that were open before
+    /// must not go on guessing, each at its own pace.
+    pub is_last: bool,
+}
+
 /// One connection's place; free again when dropped.
 #[must_use = "the place is free again when this is dropped"]
 pub struct Permit {
@@ -145,17 +155,18 @@ impl Limits {
         self.state().past.of(network, now).handshakes.add(budget, now);
     }
 
-    /// A client's credentials were no good; how long it is to wait for that answer.
-    pub fn login_failed(&self, client: IpAddr) -> Duration {
+    /// A client's credentials were no good; what it is to bear for that.
+    pub fn login_failed(&self, client: IpAddr) -> Setback {
         self.login_failed_at(client, self.now())
     }
 
-    fn login_failed_at(&self, client: IpAddr, now: u64) -> Duration {
-        let (Some(network), Some(budget)) = (self.counted(client), self.logins) else { return Duration::ZERO };
+    fn login_failed_at(&self, client: IpAddr, now: u64) -> Setback {
+        let (Some(network), Some(budget)) = (self.counted(client), self.logins) else { return Setback::default() };
         let mut state = self.state();
         let debt = &mut state.past.of(network, now).logins;
+        let is_last = !debt.has_room(budget, now);
         debt.add(budget, now);
-        debt.delay(budget, now)
+        Setback { delay: debt.delay(budget, now), is_last }
     }
 
     /// A client's credentials were good. That makes up for one failure: where many log in from behind one address, one

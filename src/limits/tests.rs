@@ -52,7 +52,7 @@ fn an_exempt_network_is_not_counted() {
     let limits = limits(1, [1; 3]);
     let client = ip("127.0.0.1");
     for _ in 0..5 {
-        assert_eq!(limits.login_failed(client), Duration::ZERO);
+        assert_eq!(limits.login_failed(client), Setback::default());
         limits.handshake_failed(client);
         assert!(limits.tells(client));
     }
@@ -94,7 +94,7 @@ fn an_office_that_comes_back_after_an_outage_is_let_in() {
     for n in 0..500 {
         limits.login_succeeded(client);
         if n % 20 == 0 {
-            assert_eq!(limits.login_failed_at(client, SECOND), Duration::ZERO, "{n}");
+            assert_eq!(limits.login_failed_at(client, SECOND), Setback::default(), "{n}");
         }
     }
     drop(held);
@@ -105,7 +105,8 @@ fn an_office_that_comes_back_after_an_outage_is_let_in() {
 fn failed_logins_are_delayed_then_refused_then_forgotten() {
     let limits = limits(10, [0, 0, 6]);
     let client = ip("203.0.113.5");
-    let delays: Vec<u64> = (0..6).map(|_| limits.login_failed_at(client, 0).as_secs()).collect();
+    let setbacks: Vec<Setback> = (0..6).map(|_| limits.login_failed_at(client, 0)).collect();
+    let delays: Vec<u64> = setbacks.iter().map(|setback| setback.delay.as_secs()).collect();
     assert_eq!(delays, [0, 0, 0, 1, 2, 4]);
     assert_eq!(why(limits.admit_at(client, 0)), Some(TooMany::Logins));
     assert!(limits.admit_at(ip("203.0.113.6"), 0).is_ok());

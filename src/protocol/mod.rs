@@ -166,6 +166,8 @@ pub enum Ended {
     Deadline(Wait),
     /// The client's message comes in, but slower than the administrator allows.
     TooSlow,
+    /// The client's network has used up the failed logins that it has.
+    TooManyFailures,
     /// The gate is stopping and the time to finish is over.
     Drain,
 }

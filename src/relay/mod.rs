@@ -32,6 +32,7 @@ use self::outbox::Outbox;
 use self::turn::Turn;
 use crate::buffers::Fill;
 use crate::facts::{Outcome, Reason};
+use crate::limits::Setback;
 use crate::protocol::{Dialogue, Ended, Event, Side, Wait};
 use crate::stop::Stop;
 
@@ -49,6 +50,8 @@ const BROKEN_CONTRACT: Reason = Reason::new(Outcome::BackendError, "internal err
 const CLIENT_STUCK: Reason = Reason::new(Outcome::Timeout, "client does not read");
 const BACKEND_STUCK: Reason = Reason::new(Outcome::Timeout, "backend does not read");
 const SHUTDOWN: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");
+/// The client's network has had its share of failed logins.
+pub const TOO_MANY_LOGINS: Reason = Reason::new(Outcome::Policy, "too many failed logins from this address");
 const TOO_SLOW: Reason = Reason::new(Outcome::Timeout, "message comes in too slowly");
 /// It was the client's turn.
 pub const TIMEOUT_CLIENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long");
@@ -88,13 +91,12 @@ pub struct End<C> {
 
 /// Relays until both sides are done, a deadline passes, or `stop` turns true and the dialogue has said goodbye.
 ///
-/// `hear` gets the events for the session's record, and says how long the client is to wait for what the event's cause has
-/// on its way to it.
+/// `hear` gets the events for the session's record, and says what the client is to bear for them.
 pub fn run<C, B>(
     start: Start<C, B>,
     allowed: impl Fn(Wait) -> Duration + Sync,
     mut stop: Stop,
-    hear: impl FnMut(Event) -> Duration + Send,
+    hear: impl FnMut(Event) -> Setback + Send,
 ) -> impl Future<Output = End<C>>
 where
     C: Fill + AsyncWrite + Unpin,
@@ -162,6 +164,8 @@ struct Relay<C, B> {
     phase: Phase,
     clock: Clock,
     stopping: bool,
+    /// The client has failed too often: what is on its way to it is the last answer.
+    enough: bool,
     /// Why the session ends, as far as that is known.
     ending: Option<Reason>,
     bytes_in: u64,
@@ -201,6 +205,7 @@ where
             phase: Phase::Judging,
             clock,
             stopping: false,
+            enough: false,
             ending: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -224,6 +229,10 @@ where
                 && self.to_client.is_done()
             {
                 dialogue.answered();
+                if self.enough {
+                    self.enough = false;
+                    self.give_up(Ended::TooManyFailures, TOO_MANY_LOGINS, turn);
+                }
             }
             if self.phase == Phase::Closing {
                 if self.client_lost || self.to_client.is_done() {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::BytesMut;
 use tokio::time::Instant;
 
+use crate::limits::Setback;
 use crate::protocol::{Event, Out, Side, Wait};
 
 /// How many octets a session may read before the others have their turn. A fast peer could keep a worker for ever
@@ -26,7 +27,7 @@ pub(super) struct Turn<'a> {
     out: Option<Box<Out>>,
     now: Option<Instant>,
     allowed: &'a dyn Fn(Wait) -> Duration,
-    hear: &'a mut dyn FnMut(Event) -> Duration,
+    hear: &'a mut dyn FnMut(Event) -> Setback,
     /// How many octets were read.
     read: usize,
     quiet: Quiet,
@@ -40,7 +41,7 @@ struct Quiet {
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(allowed: &'a dyn Fn(Wait) -> Duration, hear: &'a mut dyn FnMut(Event) -> Duration) -> Self {
+    pub(super) fn new(allowed: &'a dyn Fn(Wait) -> Duration, hear: &'a mut dyn FnMut(Event) -> Setback) -> Self {
         Self { out: None, now: None, allowed, hear, read: 0, quiet: Quiet::default() }
     }
 
@@ -62,10 +63,13 @@ impl<'a> Turn<'a> {
         self.allowed
     }
 
-    /// Hands out the events that are not `ours`, oldest first; how long the client is to wait for what caused them.
-    pub(super) fn hear(&mut self, ours: impl FnMut(Event) -> Option<Event>) -> Duration {
-        let Some(out) = &mut self.out else { return Duration::ZERO };
-        out.events.drain(..).filter_map(ours).map(&mut *self.hear).max().unwrap_or_default()
+    /// Hands out the events that are not `ours`, oldest first; what the client is to bear for them.
+    pub(super) fn hear(&mut self, ours: impl FnMut(Event) -> Option<Event>) -> Setback {
+        let Some(out) = &mut self.out else { return Setback::default() };
+        out.events.drain(..).filter_map(ours).map(&mut *self.hear).fold(Setback::default(), |worst, next| Setback {
+            delay: worst.delay.max(next.delay),
+            is_last: worst.is_last || next.is_last,
+        })
     }
 
     pub(super) fn note_read(&mut self, octets: usize) {

@@ -54,16 +54,17 @@ where
         if !out.to_backend.is_empty() {
             self.to_backend.append(&mut out.to_backend);
         }
-        let pause = turn.hear(|event| match event {
+        let setback = turn.hear(|event| match event {
             Event::Ending(reason) => {
                 self.ending = Some(reason);
                 None
             }
             other => Some(other),
         });
-        if !pause.is_zero() && !self.stopping {
-            self.clock.pause(turn.now() + pause);
+        if !setback.delay.is_zero() && !self.stopping {
+            self.clock.pause(turn.now() + setback.delay);
         }
+        self.enough |= setback.is_last;
     }
 
     fn follow(&mut self, side: Side, verdict: Verdict, turn: &mut Turn<'_>) -> bool {

@@ -18,13 +18,13 @@ use crate::cleartext::Heed as _;
 use crate::facts::{Outcome, Reason};
 use crate::limits::{Refused, TooMany};
 use crate::protocol::{Farewell, TlsMode};
+use crate::relay::TOO_MANY_LOGINS;
 use crate::stream::Client;
 
 const TOO_MANY: Reason = Reason::new(Outcome::Policy, "too many connections");
 const TOO_MANY_FROM_ADDRESS: Reason = Reason::new(Outcome::Policy, "too many connections from this address");
 const TOO_MANY_SESSIONS: Reason = Reason::new(Outcome::Policy, "too many new sessions from this address");
 const TOO_MANY_HANDSHAKES: Reason = Reason::new(Outcome::Policy, "too many failed handshakes from this address");
-const TOO_MANY_LOGINS: Reason = Reason::new(Outcome::Policy, "too many failed logins from this address");
 
 /// After our last words a client gets this long to read them: closing a socket with unread input would reset it.
 const LINGER: Duration = Duration::from_secs(2);

@@ -8,6 +8,7 @@ use super::{Arrival, Shared};
 use crate::backend::pool::Place;
 use crate::cleartext::Heed;
 use crate::facts::{Outcome, Peer, Reason, TlsFacts};
+use crate::limits::Setback;
 use crate::protocol::Event;
 use crate::session_log::{CommandCount, Record, Stage};
 use crate::tls::HandshakeError;
@@ -121,8 +122,8 @@ impl Notes {
         self.record.bytes_out += bytes_out;
     }
 
-    /// Takes note of an event; how long the client is to wait for what caused it.
-    pub(super) fn hear(&mut self, event: Event) -> Duration {
+    /// Takes note of an event; what the client is to bear for it.
+    pub(super) fn hear(&mut self, event: Event) -> Setback {
         match event {
             Event::Helo(name) => self.record.helo = Some(name),
             Event::Command { name, ok } => self.count(name, ok),
@@ -137,11 +138,11 @@ impl Notes {
                     limits.login_succeeded(client);
                     self.note(Stage::LoggedIn);
                 } else {
-                    let delay = limits.login_failed(client);
-                    self.delayed(delay);
+                    let setback = limits.login_failed(client);
+                    self.delayed(setback.delay);
                     self.record.auth_failures += 1;
                     self.note(Stage::LoginFailed);
-                    return delay;
+                    return setback;
                 }
             }
             Event::Message { accepted: true } => self.record.accepted += 1,
@@ -162,7 +163,7 @@ impl Notes {
             }
             Event::Ending(reason) => self.told_why(reason),
         }
-        Duration::ZERO
+        Setback::default()
     }
 
     /// Whatever comes of it, this is why the session ends.

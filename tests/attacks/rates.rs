@@ -77,6 +77,40 @@ fn guessed_passwords_are_delayed_then_refused_and_a_login_makes_up_for_one() {
 }
 
 #[test]
+fn sessions_that_were_open_before_do_not_go_on_guessing() {
+    let (stack, _shown) = stack();
+    let gate = &Setup::new()
+        .table("[limits]\nexempt = []\nfailed_logins_per_minute = 2")
+        .listener("submissions", stack.postfix.proxy.submission, "proxy-v2")
+        .listener("imaps", stack.dovecot.gated, "proxy-v2")
+        .start();
+    let config = &Offer::default().config();
+    let user = stack.user();
+    let plain = format!("AUTH PLAIN {}", crate::support::base64(format!("\0{}\0wrong", user.name)));
+    let login = format!("a LOGIN {} wrong\r\n", user.name);
+    let open = |service: &str| gate.secure(service, gate.connect_from(from(3), service), config);
+    let (mut first, mut second, mut third) = (open("submissions"), open("submissions"), open("imaps"));
+    assert_eq!(first.say(&plain).code, 535);
+    assert_eq!(first.say(&plain).code, 535);
+    // The minute's share is used up: one answer more each, and the end.
+    assert_eq!(second.say(&plain).code, 535);
+    let bye = second.reply();
+    assert!(bye.code == 421 && bye.lines[0].contains("too many failures"), "{bye:?}");
+    second.end();
+    third.send(&login);
+    let rest = third.rest();
+    assert!(
+        rest.contains("a NO ") && rest.contains("* BYE [UNAVAILABLE] ") && rest.contains("too many failures"),
+        "{rest}"
+    );
+    for wire in [&second, &third] {
+        let port = format!("client_port={} ", wire.port);
+        gate.log.wait_for(&["event=ended", &port, "outcome=policy", "\"too many failed logins from this address\""]);
+    }
+    assert_eq!(first.say("QUIT").code, 221, "who only stays is left alone");
+}
+
+#[test]
 fn failed_handshakes_are_refused_without_another_one() {
     let backend = fake();
     let gate = gate(&backend, "failed_handshakes_per_minute = 2", "");

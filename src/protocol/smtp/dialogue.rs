@@ -296,6 +296,7 @@ impl Dialogue for SmtpDialogue {
             Ended::Deadline(Wait::Greeting | Wait::Reply | Wait::Delivery) => {
                 self.backend_error(reasons::BACKEND_SILENT, out)
             }
+            Ended::TooManyFailures => self.farewell(Farewell::TooManyFailures, reasons::TOO_MANY_LOGINS, out),
             Ended::TooSlow => self.farewell(Farewell::TooSlow, reasons::TOO_SLOW, out),
             Ended::Drain => self.drain(out),
         }

@@ -37,6 +37,7 @@ pub const BACKEND_INTERMEDIATE: Reason = Reason::new(Outcome::BackendError, "bac
 pub const BACKEND_REFUSES_HELLO: Reason = Reason::new(Outcome::BackendError, "backend refused the client's hello");
 pub const BACKEND_SILENT: Reason = Reason::new(Outcome::Timeout, "backend silent for too long");
 pub const CLIENT_SILENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long");
+pub const TOO_MANY_LOGINS: Reason = Reason::new(Outcome::Policy, "too many failed logins from this address");
 pub const TOO_SLOW: Reason = Reason::new(Outcome::Timeout, "message comes in too slowly");
 pub const QUIT: Reason = Reason::new(Outcome::Ok, "closed after QUIT");
 pub const SHUTDOWN: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");

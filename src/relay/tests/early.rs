@@ -25,7 +25,10 @@ async fn talk() -> Talk {
         least_rate: None,
     };
     let (_, stopped) = crate::stop::channel();
-    let hear = |event| if matches!(event, Event::Auth { ok: false, .. }) { PAUSE } else { Duration::ZERO };
+    let hear = |event| {
+        let delay = if matches!(event, Event::Auth { ok: false, .. }) { PAUSE } else { Duration::ZERO };
+        Setback { delay, is_last: false }
+    };
     let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, hear));
     let mut talk = Talk { client, backend, relay };
     talk.backend.write_all(b"220 mx\r\n").await.unwrap();

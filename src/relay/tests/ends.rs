@@ -80,7 +80,7 @@ fn faulty(
         least_rate: None,
     };
     let (_, stopped) = crate::stop::channel();
-    let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, |_| Duration::ZERO));
+    let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, |_| Setback::default()));
     FaultyBench { client, backend, write_fails, relay }
 }
 

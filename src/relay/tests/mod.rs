@@ -104,7 +104,10 @@ fn bench_at(
         dialogue: Box::new(dialogue),
         least_rate: NonZeroU32::new(rate),
     };
-    let hear = |event| if matches!(event, Event::Auth { ok: false, .. }) { PAUSE } else { Duration::ZERO };
+    let hear = |event| {
+        let delay = if matches!(event, Event::Auth { ok: false, .. }) { PAUSE } else { Duration::ZERO };
+        Setback { delay, is_last: false }
+    };
     let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, hear));
     Bench { client, backend, told, wait, stop, relay }
 }
@@ -320,7 +323,7 @@ async fn without_a_backend_the_dialogue_hears_of_it_first() {
         least_rate: None,
     };
     let (_stop, stopped) = crate::stop::channel();
-    let end = run(start, |_| Duration::from_secs(60), stopped, |_| Duration::ZERO).await;
+    let end = run(start, |_| Duration::from_secs(60), stopped, |_| Setback::default()).await;
     assert_eq!(read(&mut client, 3).await, "421");
     assert_eq!(*told.lock().unwrap(), [Ended::BackendEof]);
     assert_eq!(end.reason, BACKEND_GONE);

@@ -128,7 +128,7 @@ where
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(woken.clone());
     let allowed = |_| Duration::from_secs(60);
-    let mut hear = |_| Duration::ZERO;
+    let mut hear = |_| Setback::default();
     let end = relay.poll(&mut Context::from_waker(&waker), &mut Turn::new(&allowed, &mut hear));
     assert!(end.is_none());
     woken.0.load(Ordering::Relaxed)
@@ -242,7 +242,7 @@ async fn a_relay_is_small() {
     let client = stream::Client::Plain(tokio::net::TcpStream::connect(address).await.unwrap());
     let backend = stream::Backend::Tcp(tokio::net::TcpStream::connect(address).await.unwrap());
     let (_stop, stopped) = crate::stop::channel();
-    let relay = run(start(client, backend, false), |_| Duration::from_secs(60), stopped, |_| Duration::ZERO);
+    let relay = run(start(client, backend, false), |_| Duration::from_secs(60), stopped, |_| Setback::default());
     let size = size_of_val(&relay);
     println!(
         "relay::run {size}: Relay {}, two Source of {} each, two Outbox of {} each, Clock {}; boxed while due: Sleep {}; on the stack: Turn {}",

@@ -139,6 +139,7 @@ impl Dialogue for BeforeLogin {
             Ended::BackendEof | Ended::Deadline(Wait::Greeting | Wait::Reply | Wait::Delivery) => {
                 Farewell::BackendUnavailable
             }
+            Ended::TooManyFailures => Farewell::TooManyFailures,
             Ended::Drain => Farewell::Shutdown,
         };
         // A spliced stream may be inside a literal or compressed: a BYE of ours would be part of a message.
