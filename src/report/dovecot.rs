@@ -39,12 +39,16 @@ pub(super) fn sighting<'a>(line: &Line<'a>) -> Option<Sighting<'a>> {
         Some((version, rest.split(' ').next()?))
     });
     // The words between commas; `TLS: Connection closed` is one of them.
-    let tls = facts.split(", ").any(|word| word == "TLS" || word.starts_with("TLS:"));
+    let says = |known: fn(&str) -> bool| facts.split(", ").any(known);
+    let tls = says(|word| word == "TLS" || word.starts_with("TLS:"));
+    // Dovecot 2.4 calls TLS what ended at a proxy, too, and tells the two apart only by what it has for a cipher then.
+    let proxied = says(|word| word == "(proxied)") || (!tls && says(|word| word == "secured"));
     match agreed {
         Some((version, cipher)) => {
             let (version, cipher) = (Some(version.into()), Some(cipher.into()));
             Some(Sighting::Secured { service, client, version, cipher, group: None })
         }
+        None if proxied => logged_in.then_some(Sighting::Proxied),
         None if tls => Some(Sighting::Secured { service, client, version: None, cipher: None, group: None }),
         None if logged_in => Some(Sighting::Plaintext { service }),
         None => None,

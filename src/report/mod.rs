@@ -55,6 +55,8 @@ enum Sighting<'a> {
     },
     /// A session went on in plaintext.
     Plaintext { service: Cow<'a, str> },
+    /// Somebody logged in through a proxy that told of TLS, and whose log has that session, or from the server's own host.
+    Proxied,
     /// A session or its handshake failed.
     Failed { client: Option<IpAddr>, reason: Cow<'a, str> },
     /// A handshake failed, and a later line of the same process may say why.
@@ -77,6 +79,7 @@ pub struct Report {
     broken: u64,
     outgoing: u64,
     plaintext: u64,
+    proxied: u64,
     secured: u64,
     first: Option<i64>,
     last: Option<i64>,
@@ -144,6 +147,7 @@ impl Report {
             broken: 0,
             outgoing: 0,
             plaintext: 0,
+            proxied: 0,
             secured: 0,
             first: None,
             last: None,
@@ -219,6 +223,7 @@ impl Report {
                 self.plaintext += 1;
                 self.services.count(shown(&service).as_ref());
             }
+            Sighting::Proxied => self.proxied += 1,
             Sighting::Failed { client, reason } => self.failed(client, &reason),
             Sighting::FailedSoFar { process, client } => {
                 if self.pending.len() >= NAMES {

@@ -29,6 +29,8 @@ pub struct Summary {
     pub tls_sessions: u64,
     /// Sessions known to have stayed in plaintext.
     pub plaintext_sessions: u64,
+    /// Logins that Dovecot had through a proxy that told of TLS, such as the gate, or from its own host; in no other figure.
+    pub proxied_or_local_logins: u64,
     /// TLS connections that the mail server opened itself; in no other figure.
     pub outgoing: u64,
     /// By protocol version.
@@ -173,6 +175,7 @@ impl Summary {
             last: report.last.and_then(date),
             tls_sessions: report.secured,
             plaintext_sessions: report.plaintext,
+            proxied_or_local_logins: report.proxied,
             outgoing: report.outgoing,
             versions: shares(&report.versions),
             ciphers: shares(&report.ciphers).into_iter().map(CipherShare::from).collect(),

@@ -29,6 +29,14 @@ impl fmt::Display for Summary {
         }
         writeln!(f, ".")?;
         if self.tls_sessions + self.plaintext_sessions == 0 && self.failures.is_empty() {
+            if self.proxied_or_local_logins > 0 {
+                let logins = counted(self.proxied_or_local_logins, "login");
+                writeln!(
+                    f,
+                    "\n{logins} came through a proxy or from the server's own host: what the clients of a proxy have"
+                )?;
+                writeln!(f, "agreed on is in its own log. Sealgate's is read together with this one.")?;
+            }
             return f.write_str(LOOKED_FOR);
         }
         section(f, "Sessions", &self.sessions())?;
@@ -109,6 +117,15 @@ impl Summary {
         ]);
         let told = String::from("as far as Sealgate and Dovecot tell; Postfix does not log it");
         table.add_row([String::from("  in plaintext"), number(self.plaintext_sessions), String::new(), told]);
+        if self.proxied_or_local_logins > 0 {
+            let told = String::from("or on the server's own host, as Dovecot tells; not counted in what follows");
+            table.add_row([
+                String::from("  behind a proxy"),
+                number(self.proxied_or_local_logins),
+                String::new(),
+                told,
+            ]);
+        }
         finish(&mut table, 0, 2);
         table
     }

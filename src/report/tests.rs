@@ -120,3 +120,63 @@ fn what_strangers_say_in_other_programs_lines_is_not_counted() {
         assert_eq!((summary.lines, summary.relevant, summary.broken), (1, 0, 0), "{line}");
     }
 }
+
+/// What a script reads.
+fn json(log: &str) -> serde_json::Value {
+    serde_json::to_value(summary(log)).unwrap()
+}
+
+/// The table without colours.
+fn table(log: &str) -> String {
+    summary(log).to_string().replace("\u{1b}[1m", "").replace("\u{1b}[0m", "")
+}
+
+const BEHIND_THE_GATE: &str = "Nov 21 22:36:27 mail dovecot: imap-login: Login: user=<bob>, method=PLAIN, rip=203.0.113.5, \
+    lip=192.0.2.10, mpid=26336, secured, session=<lTaM/dBgPud/AAAB>\n";
+
+#[test]
+fn a_login_through_the_gate_is_one_session_in_both_logs_together() {
+    let gate = [
+        "event=secured service=imaps client=203.0.113.5 tls_version=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384 group=x25519\n",
+        "{\"event\":\"secured\",\"service\":\"imaps\",\"client\":\"203.0.113.5\",\"tls_version\":\"TLSv1.3\",\
+         \"cipher\":\"TLS_AES_256_GCM_SHA384\",\"group\":\"x25519\"}\n",
+        "Nov 21 22:36:27 mail sealgate: imap-login: Login: user=<bob>, method=PLAIN, rip=203.0.113.5, lip=192.0.2.10, TLS, \
+         session=<HODRO0OYWH>, TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)\n",
+    ];
+    for gate in gate {
+        let both = json(&[gate, BEHIND_THE_GATE].concat());
+        assert_eq!(both["relevant"], 2, "{both}");
+        assert_eq!((&both["tls_sessions"], &both["plaintext_sessions"]), (&1.into(), &0.into()), "{both}");
+        assert_eq!(both["proxied_or_local_logins"], 1, "{both}");
+        assert_eq!(both["services"], json(gate)["services"], "{both}");
+    }
+    let shown = table(&[gate[0], BEHIND_THE_GATE].concat());
+    let row = shown.lines().find(|line| line.contains("behind a proxy")).unwrap_or_else(|| panic!("{shown}"));
+    assert!(row.split_whitespace().any(|word| word == "1"), "{row}");
+    let alone = table(BEHIND_THE_GATE);
+    assert!(alone.contains("1 login came through a proxy or from the server's own host"), "{alone}");
+}
+
+#[test]
+fn what_dovecot_says_of_a_login_tells_how_it_came() {
+    // TLS sessions, plaintext sessions, and what is neither.
+    let cases = [
+        ("mpid=1, secured, session=<x>", (0, 0, 1)),
+        ("mpid=1, secured", (0, 0, 1)),
+        ("mpid=1, TLS, session=<x>", (1, 0, 0)),
+        ("mpid=1, TLS, session=<x>, (proxied)", (0, 0, 1)),
+        ("mpid=1, session=<x>", (0, 1, 0)),
+        ("mpid=1, session=<secured>", (0, 1, 0)),
+    ];
+    for (facts, counts) in cases {
+        let login = json(&format!(
+            "dovecot: imap-login: Login: user=<a, secured, TLS>, method=PLAIN, rip=192.0.2.1, lip=192.0.2.2, {facts}\n"
+        ));
+        let count = |key: &str| login[key].as_u64();
+        let found = (count("tls_sessions"), count("plaintext_sessions"), count("proxied_or_local_logins"));
+        assert_eq!(found, (Some(counts.0), Some(counts.1), Some(counts.2)), "{facts}");
+        let broken_off = "dovecot: imap-login: Disconnected (no auth attempts): rip=192.0.2.1, lip=192.0.2.2, ";
+        let tls = u64::from(counts.0 > 0);
+        assert_eq!(json(&format!("{broken_off}{facts}\n"))["relevant"], tls, "{facts}");
+    }
+}

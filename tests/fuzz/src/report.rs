@@ -47,7 +47,8 @@ fn counts(summary: &Summary, log: &[u8]) {
     assert_eq!(quantum.yes + quantum.no + quantum.unknown, tls, "post-quantum");
     let failures =
         summary.failures.iter().map(|failure| failure.count).sum::<u64>() + summary.failures_of_other_reasons;
-    assert!(tls + summary.plaintext_sessions + summary.outgoing + failures <= summary.relevant, "{summary:?}");
+    let others = summary.plaintext_sessions + summary.proxied_or_local_logins + summary.outgoing;
+    assert!(tls + others + failures <= summary.relevant, "{summary:?}");
 }
 
 /// What a stranger wrote into a log does nothing to a terminal.
