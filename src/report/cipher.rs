@@ -1,6 +1,20 @@
-//! What the names of ciphers and groups tell.
+//! What the names of ciphers and groups tell, and the reasons of those who had none in common.
 
 use std::borrow::Cow;
+
+use crate::tls::NOTHING_IN_COMMON;
+
+/// What OpenSSL says where [`NOTHING_IN_COMMON`] is what we say. Its "wrong version number" and "unknown protocol" are no TLS at all
+/// far more often than an old version.
+const OPENSSL: [&str; 7] = [
+    "unsupported protocol",
+    "version too low",
+    "no shared cipher",
+    "no shared groups",
+    "no suitable key share",
+    "no shared signature algorithms",
+    "no suitable signature algorithm",
+];
 
 /// How a cipher suite makes its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +76,12 @@ pub(super) fn is_intermediate(version: &str, cipher: &str) -> bool {
         "TLSv1.2" => ecdhe() && aead(),
         _ => false,
     }
+}
+
+/// Whether the server refused a client for that reason because they had no version, cipher suite, group or signature scheme in
+/// common. A client's own alert is none: that client refused the server.
+pub(super) fn is_nothing_in_common(reason: &str) -> bool {
+    OPENSSL.contains(&reason) || NOTHING_IN_COMMON.iter().any(|ours| ours.phrase == reason)
 }
 
 /// IANA's name for a group that Postfix calls otherwise.

@@ -285,7 +285,9 @@ impl Report {
 
     fn failed(&mut self, client: Option<IpAddr>, reason: &str) {
         let reason = &*shown(reason);
-        if self.failures.len() >= NAMES && !self.failures.contains_key(reason) {
+        // Those who are locked out have their place whatever else fails: their reasons are few.
+        let has_place = self.failures.contains_key(reason) || cipher::is_nothing_in_common(reason);
+        if self.failures.len() >= NAMES && !has_place {
             self.failures_of_other_reasons += 1;
             return;
         }

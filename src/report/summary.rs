@@ -5,7 +5,7 @@ use std::hash::Hash;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::cipher::KeyExchange;
+use super::cipher::{KeyExchange, is_nothing_in_common};
 use super::tally::Tally;
 use super::{Client, Known, Report, Seen};
 
@@ -109,6 +109,8 @@ pub struct FailureShare {
     pub reason: String,
     /// How often.
     pub count: u64,
+    /// Whether client and server had no version, cipher suite, group or signature scheme in common.
+    pub nothing_in_common: bool,
     /// For whom, the most frequent first.
     pub clients: Vec<ClientCount>,
     /// Failures of clients that are not in the list.
@@ -131,6 +133,8 @@ pub struct LockedOut {
     pub modern: Locked,
     /// By the default, `policy = "intermediate"`: less than TLS 1.2 with ECDHE and an AEAD.
     pub intermediate: Locked,
+    /// Handshakes that failed with nothing in common: whose, and why, is in [`Summary::failures`].
+    pub failed_handshakes: u64,
     /// Sessions of clients that were too many to be told apart.
     pub sessions_of_other_clients: u64,
 }
@@ -166,6 +170,8 @@ impl Summary {
         let exchange = |exchange| report.exchanges.get(&exchange).copied().unwrap_or_default();
         let (yes, anonymous) = (exchange(KeyExchange::Ephemeral), exchange(KeyExchange::Anonymous));
         let no = exchange(KeyExchange::Static);
+        let failures = failures(report);
+        let lacking = failures.iter().filter(|failure| failure.nothing_in_common).map(|failure| failure.count).sum();
         let Known { yes: hybrid, no: classic, unknown: group_unknown } = report.post_quantum;
         Self {
             lines: report.lines,
@@ -194,11 +200,12 @@ impl Summary {
                 unknown: group_unknown,
                 share: part(hybrid, hybrid + classic),
             },
-            failures: failures(report),
+            failures,
             failures_of_other_reasons: report.failures_of_other_reasons,
             locked_out: LockedOut {
                 modern: locked(report, |client| client.not_modern),
                 intermediate: locked(report, |client| client.not_intermediate),
+                failed_handshakes: lacking,
                 sessions_of_other_clients: report.sessions_of_other_clients,
             },
         }
@@ -246,7 +253,13 @@ fn failures(report: &Report) -> Vec<FailureShare> {
     let share = |(reason, failure): (&String, &super::Failure)| {
         let clients: Vec<_> = top(&failure.clients);
         let listed: u64 = clients.iter().map(|client| client.count).sum();
-        FailureShare { reason: reason.clone(), count: failure.count, clients, others: failure.count - listed }
+        FailureShare {
+            reason: reason.clone(),
+            count: failure.count,
+            nothing_in_common: is_nothing_in_common(reason),
+            clients,
+            others: failure.count - listed,
+        }
     };
     list.into_iter().map(share).collect()
 }

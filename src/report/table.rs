@@ -51,18 +51,28 @@ impl fmt::Display for Summary {
             writeln!(f, "  … and {} for other reasons", counted(self.failures_of_other_reasons, "failure"))?;
         }
         let (modern, intermediate) = (&self.locked_out.modern, &self.locked_out.intermediate);
+        let lacking = self.lacking();
         locked(
             f,
             "Sealgate's default, policy = \"intermediate\"",
             "less than TLS 1.2 with ECDHE and an AEAD",
             intermediate,
+            lacking.as_deref(),
         )?;
-        locked(f, "policy = \"modern\"", "less than TLS 1.3", modern)?;
+        locked(f, "policy = \"modern\"", "less than TLS 1.3", modern, lacking.as_deref())?;
         if modern.always + modern.sometimes + intermediate.always + intermediate.sometimes > 0 {
             writeln!(
                 f,
                 "\nA log shows what the server chose, not all that a client can do: who negotiated less with an old server\n\
                  may well do better with a new one. \"Sometimes\" is a client that has done so, or several behind one address."
+            )?;
+        }
+        if lacking.is_some() {
+            writeln!(
+                f,
+                "\nWho fails with nothing in common is locked out by the server that wrote the log: by Sealgate for offering too\n\
+                 little, by an old server perhaps for offering only what is newer. Scanners fail so, too. Who it was stands\n\
+                 under Failures, and in full in what --json prints."
             )?;
         }
         if self.locked_out.sessions_of_other_clients > 0 {
@@ -85,6 +95,18 @@ Dates of syslog (Nov 21 22:36:05) and RFC 3339 may stand in front. Compressed lo
 ";
 
 impl Summary {
+    /// The handshakes that failed with nothing in common, if there are any, by reason.
+    fn lacking(&self) -> Option<String> {
+        let reasons: Vec<_> = self
+            .failures
+            .iter()
+            .filter(|failure| failure.nothing_in_common)
+            .map(|failure| format!("{} ({})", failure.reason, number(failure.count)))
+            .collect();
+        let handshakes = counted(self.locked_out.failed_handshakes, "handshake");
+        (!reasons.is_empty()).then(|| format!("{handshakes} failed with nothing in common: {}", reasons.join(", ")))
+    }
+
     fn sessions(&self) -> Table {
         let (secret, quantum) = (&self.forward_secret, &self.post_quantum);
         let mut table = table(&[]);
@@ -182,13 +204,22 @@ fn failures(list: &[FailureShare]) -> Table {
     table
 }
 
-fn locked(f: &mut fmt::Formatter<'_>, policy: &str, less: &str, locked: &Locked) -> fmt::Result {
+fn locked(f: &mut fmt::Formatter<'_>, policy: &str, less: &str, locked: &Locked, lacking: Option<&str>) -> fmt::Result {
     let title = format!("Locked out by {policy}");
-    if locked.clients.is_empty() {
-        return writeln!(f, "\n{}\n  nobody was seen with {less}", title.bold());
-    }
     let (always, sometimes) = (counted(locked.always, "client"), number(locked.sometimes));
-    writeln!(f, "\n{}\n  {always} seen only with {less}, {sometimes} sometimes", title.bold())?;
+    let seen = match (locked.clients.is_empty(), lacking) {
+        (true, None) => format!("nobody was seen with {less}"),
+        // A client that comes to no session has no version to be seen with.
+        (true, Some(_)) => format!("no session was seen with {less}"),
+        (false, _) => format!("{always} seen only with {less}, {sometimes} sometimes"),
+    };
+    writeln!(f, "\n{}\n  {seen}", title.bold())?;
+    if let Some(lacking) = lacking {
+        writeln!(f, "  {lacking}")?;
+    }
+    if locked.clients.is_empty() {
+        return Ok(());
+    }
     let mut table = table(&["  client", "sessions", "", "last seen"]);
     for client in locked.clients.iter().take(ROWS) {
         table.add_row([

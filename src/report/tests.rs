@@ -180,3 +180,56 @@ fn what_dovecot_says_of_a_login_tells_how_it_came() {
         assert_eq!(json(&format!("{broken_off}{facts}\n"))["relevant"], tls, "{facts}");
     }
 }
+
+#[test]
+fn nobody_is_said_to_be_locked_out_only_while_nobody_was() {
+    let modern = "event=secured service=imaps client=203.0.113.5 tls_version=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384\n";
+    let failed = |reason: &str| {
+        [
+            format!("event=ended service=smtp client=192.0.2.2 outcome=policy reason=\"{reason}\"\n"),
+            format!(
+                "sealgate/smtpd[1]: SSL_accept error from unknown[192.0.2.2]: -1\n\
+                 sealgate/smtpd[1]: warning: TLS library problem: {reason}: client offered versions=TLSv1\n"
+            ),
+            format!(
+                "postfix/smtpd[1]: SSL_accept error from unknown[192.0.2.2]: -1\n\
+                 postfix/smtpd[1]: warning: TLS library problem: error:0A0000C1:SSL routines::{reason}:x.c:1:\n"
+            ),
+        ]
+    };
+    let cases = [
+        ("client offered no supported TLS version", true),
+        ("no common cipher suite", true),
+        ("no common group", true),
+        ("no common signature scheme", true),
+        ("SSLv2 ClientHello", true),
+        ("no shared cipher", true),
+        ("unsupported protocol", true),
+        ("not TLS: HTTP request", false),
+        ("client sent alert: protocol_version", false),
+        ("wrong version number", false),
+    ];
+    for (reason, lacking) in cases {
+        for failure in failed(reason).iter().filter(|line| !(reason.contains(':') && line.contains("error:"))) {
+            let log = [modern, failure].concat();
+            let shown = table(&log);
+            assert_eq!(shown.contains("nobody was seen"), !lacking, "{log}{shown}");
+            assert_eq!(shown.matches(&format!("{reason} (1)")).count(), if lacking { 2 } else { 0 }, "{log}{shown}");
+            let json = json(&log);
+            assert_eq!(json["failures"][0]["reason"], reason, "{json}");
+            assert_eq!(json["failures"][0]["nothing_in_common"], lacking, "{json}");
+            assert_eq!(json["locked_out"]["failed_handshakes"], u64::from(lacking), "{json}");
+        }
+    }
+}
+
+#[test]
+fn failures_of_who_is_locked_out_are_told_apart_beyond_the_limit() {
+    let mut log = String::new();
+    for n in 0..NAMES {
+        writeln!(log, "event=ended service=smtp client=192.0.2.1 outcome=policy reason=r{n}").unwrap();
+    }
+    log.push_str("event=ended service=smtp client=192.0.2.1 outcome=policy reason=\"no common cipher suite\"\n");
+    assert_eq!(json(&log)["locked_out"]["failed_handshakes"], 1);
+    assert_eq!(json(&log)["failures_of_other_reasons"], 0);
+}

@@ -52,6 +52,7 @@ use handshake::Shaken;
 use policy::{Common, Profile};
 use records::Records;
 pub use refusal::HandshakeError;
+pub(crate) use refusal::NOTHING_IN_COMMON;
 use refusal::reasons;
 use resolver::{Current, Resolver};
 pub use signing::KeyKind;

@@ -74,6 +74,16 @@ pub(super) mod reasons {
     pub(crate) const TIMEOUT: Reason = Reason::new(Outcome::Timeout, "TLS handshake timed out");
 }
 
+/// The reasons for which a client is refused that offers less than the policy takes.
+pub(crate) const NOTHING_IN_COMMON: [Reason; 6] = [
+    reasons::NO_VERSION,
+    reasons::NO_SUITE,
+    reasons::NO_GROUP,
+    reasons::NO_SIGNATURE,
+    reasons::SSLV2,
+    reasons::INCOMPATIBLE,
+];
+
 /// What came in place of a ClientHello.
 #[derive(Debug)]
 pub(super) struct Unfit {
