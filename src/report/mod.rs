@@ -7,6 +7,7 @@
 //! Everything is read once and in bounded memory: logs are large, and strangers write part of them.
 
 mod cipher;
+mod compressed;
 mod dovecot;
 mod line;
 mod ours;
@@ -170,17 +171,17 @@ impl Report {
     /// # Errors
     /// The input cannot be read, or is compressed.
     pub fn read(&mut self, mut input: impl BufRead) -> io::Result<()> {
-        if input.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it is compressed; pipe it in: zcat … | sealgate report -",
-            ));
-        }
         let mut line = Vec::with_capacity(1024);
+        let mut is_first = true;
         loop {
             line.clear();
             if !read_line(&mut input, &mut line)? {
                 return Ok(());
+            }
+            // Of the line, not of one read: a pipe may give a magic number by halves.
+            if let Some(tool) = std::mem::take(&mut is_first).then(|| compressed::tool(&line)).flatten() {
+                let advice = format!("it is compressed; pipe it in: {tool} … | sealgate report -");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, advice));
             }
             self.lines += 1;
             if self.needles.iter().any(|needle| needle.find(&line).is_some()) {

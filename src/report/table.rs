@@ -91,7 +91,8 @@ No TLS sessions found. These are looked for:
   Sealgate   the text and json formats (event=secured, event=ended) and the postfix format
   Postfix    \"TLS connection established from …\" and \"SSL_accept error from …\"; needs smtpd_tls_loglevel = 1
   Dovecot    \"imap-login: Login: …\" and \"… TLS handshaking …\"; version and cipher need %k in login_log_format_elements
-Dates of syslog (Nov 21 22:36:05) and RFC 3339 may stand in front. Compressed logs: zcat FILE | sealgate report -
+Dates of syslog (Nov 21 22:36:05) and RFC 3339 may stand in front. Compressed logs: zcat FILE | sealgate report -,
+and likewise by xzcat, zstdcat or bzcat.
 ";
 
 impl Summary {

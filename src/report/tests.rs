@@ -233,3 +233,25 @@ fn failures_of_who_is_locked_out_are_told_apart_beyond_the_limit() {
     assert_eq!(json(&log)["locked_out"]["failed_handshakes"], 1);
     assert_eq!(json(&log)["failures_of_other_reasons"], 0);
 }
+
+#[test]
+fn a_compressed_log_is_refused_with_the_tool_that_reads_it() {
+    let cases: [(&[u8], &str); 4] = [
+        (b"\x1f\x8b\x08\0\n", "zcat"),
+        (b"\xfd7zXZ\0\0\x04\n", "xzcat"),
+        (b"\x28\xb5\x2f\xfd\x04\n", "zstdcat"),
+        (b"BZh91AY&SY\n", "bzcat"),
+    ];
+    for (file, tool) in cases {
+        for size in 1..8 {
+            let mut report = Report::new("2026-11-22T12:00:00+00:00[UTC]".parse().unwrap());
+            report.read(Cursor::new("a line\n")).unwrap();
+            let error = report.read(io::BufReader::with_capacity(size, file)).unwrap_err();
+            let advice = format!("pipe it in: {tool} … | sealgate report -");
+            assert!(error.to_string().contains(&advice), "{tool}, read {size} octets at a time: {error}");
+        }
+    }
+    for text in ["", "\n", "BZ", "event=x\nBZh9"] {
+        assert_eq!(summary(text).lines, text.lines().count() as u64, "{text:?}");
+    }
+}
