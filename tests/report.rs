@@ -191,12 +191,14 @@ fn the_command_reads_files_and_standard_input() {
 #[test]
 fn the_command_names_what_it_cannot_read() {
     let missing = sealgate(&["no-such.log"], None);
-    assert!(!missing.status.success());
+    assert_eq!(missing.status.code(), Some(1));
     let error = String::from_utf8(missing.stderr).unwrap();
     assert!(error.contains("cannot read the log no-such.log") && error.contains("No such file"), "{error}");
 
     let compressed = sealgate(&["-"], Some(b"\x1f\x8b\x08\0"));
-    assert!(!compressed.status.success());
+    assert_eq!(compressed.status.code(), Some(1));
     let error = String::from_utf8(compressed.stderr).unwrap();
     assert!(error.contains("cannot read standard input") && error.contains("zcat"), "{error}");
+
+    assert_eq!(sealgate(&["--no-such-option"], None).status.code(), Some(2));
 }

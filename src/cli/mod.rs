@@ -1,8 +1,9 @@
 //! The command line: one file a subcommand.
 //!
 //! Every subcommand is a function `run(&…Args) -> anyhow::Result<ExitCode>`; the ones that need a
-//! runtime build their own. Exit codes: 0 fine, 1 something went wrong, 2 the command line, the
-//! configuration or what it points to is wrong.
+//! runtime build their own. Exit codes: 0 fine; 1 something went wrong, a file that the configuration
+//! points to included, or `check --strict` has warnings; 2 the command line or the configuration is
+//! wrong, or `check` found a failure. The help of a command says what each means there.
 
 mod check;
 mod demo;
@@ -53,6 +54,9 @@ An SMTP listener opens only after its backend refused to relay for a stranger.
 Started as root with `user` in the configuration, it serves as that user, by a process of
 its own that is given ports and keys.
 
+Exit code: 0 stopped by a signal; 1 the gate cannot start, a file that it needs is wrong, or a
+part of it failed; 2 the configuration cannot be read, or it or the command line has mistakes.
+
 Examples:
   sealgate run
   sealgate run --config /etc/sealgate/test.toml")]
@@ -95,11 +99,14 @@ Ctrl-C. User `demo`, password `demo`.
 
 Ports: smtp 2525, submission 2587, submissions 2465, imap 2143, imaps 2993.
 
+Exit code, also without --once: 0 every mail came through; 1 one did not, the demo cannot start, or
+it was stopped before that was known; 2 mistakes in the command line.
+
 Examples:
   sealgate demo
   sealgate demo --once --json")]
 pub struct DemoArgs {
-    /// End after the round trip; exit code 0 only if every mail came through
+    /// End after the round trip
     #[arg(long)]
     pub once: bool,
     /// Print one JSON document instead of the tables
@@ -116,6 +123,9 @@ pub struct DemoArgs {
 #[command(after_help = "\
 Reads Sealgate's text, json and postfix formats and the logs of Postfix and Dovecot, mixed as they
 come. Run it on the old server's log to see who would be locked out, before moving.
+
+Exit code: 0 the report is written, whatever it says; 1 a log is missing, unreadable or compressed,
+or the report cannot be written; 2 mistakes in the command line.
 
 Examples:
   sealgate report /var/log/mail.log
@@ -212,6 +222,18 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("mail.key {0}; renew it")]
     struct Telling(#[source] std::num::ParseIntError);
+
+    #[test]
+    fn the_help_of_what_people_run_in_scripts_tells_its_exit_codes() {
+        let command = <Cli as clap::CommandFactory>::command();
+        for name in ["run", "check", "demo", "report"] {
+            let help = command.find_subcommand(name).unwrap().get_after_help().unwrap().to_string();
+            let codes = help.split_once("Exit code").unwrap_or_else(|| panic!("{name}: {help}")).1;
+            for code in [": 0 ", "; 1 ", "; 2 "] {
+                assert!(codes.contains(code), "{name}: {code:?} in {codes}");
+            }
+        }
+    }
 
     #[test]
     fn an_error_tells_every_cause_once() {
