@@ -155,6 +155,25 @@ fn mistakes_are_told_as_expected() {
     assert!(different.is_empty(), "BLESS=1 would change:\n{}", different.join("\n"));
 }
 
+/// What `client_certificates` says may be wrong itself: then nobody knows whether the file of authorities is out of place.
+#[test]
+fn authorities_without_a_question_are_a_mistake_told_once() {
+    for (asks, expected) in [
+        ("", "`tls.client_ca`: no client is asked for a certificate, so nothing is done with it"),
+        (
+            "client_certificates = 'none'",
+            "`tls.client_ca`: no client is asked for a certificate, so nothing is done with it",
+        ),
+        ("client_certificates = 'required'", "`tls.client_certificates`: \"required\" is not known"),
+    ] {
+        let text = format!("hostname = 'mail.example.com'\n[tls]\nclient_ca = 'ca.pem'\n{asks}\n");
+        let errors = Config::parse(&text, Path::new("x.toml")).unwrap_err();
+        let told: Vec<_> = errors.mistakes().iter().map(|mistake| mistake.what.as_str()).collect();
+        let about: Vec<_> = told.iter().filter(|what| what.contains("tls.client_c")).collect();
+        assert_eq!(about, [&expected], "{asks}");
+    }
+}
+
 #[test]
 fn a_mistake_knows_its_line_and_column() {
     let errors = Config::parse("# ü\nhostname = 'ü.example'\n\tdrain = 'ü' # ü\n", Path::new("x.toml")).unwrap_err();
@@ -173,7 +192,8 @@ fn an_unreadable_file_is_an_error_that_says_so() {
     fs::write(path("latin1.toml"), b"drain = '30s'\n# f\xfcr").unwrap();
     for (name, told) in [
         ("absent.toml", "cannot read the configuration: No such file or directory"),
-        ("", "cannot read the configuration: Is a directory"),
+        ("", "cannot read the configuration: it is a directory"),
+        ("", "name the file in it with --config FILE"),
         ("large.toml", "larger than 1 MiB"),
         ("latin1.toml", "line 2 is not UTF-8"),
     ] {

@@ -8,7 +8,7 @@ mod rules;
 mod values;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,8 @@ impl Config {
         };
         let mut octets = Vec::new();
         File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut octets)).map_err(|error| {
-            refused(format!("cannot read the configuration: {error}"), "name the file with --config FILE")
+            let (why, advice) = unreadable(&error);
+            refused(format!("cannot read the configuration: {why}"), advice)
         })?;
         if octets.len() as u64 > LARGEST_FILE {
             return Err(refused("the file is larger than 1 MiB".to_owned(), "this is not a configuration of Sealgate"));
@@ -84,6 +85,16 @@ impl Config {
                 Err(Errors::new(path, text, mistakes))
             }
         }
+    }
+}
+
+/// Why a configuration cannot be read, and what to do about it.
+fn unreadable(error: &io::Error) -> (String, &'static str) {
+    match error.kind() {
+        // Of the file, or of a directory on the way to it: the system does not say which.
+        ErrorKind::PermissionDenied => (error.to_string(), "the user that starts sealgate needs read access"),
+        ErrorKind::IsADirectory => ("it is a directory".to_owned(), "name the file in it with --config FILE"),
+        _ => (error.to_string(), "name the file with --config FILE"),
     }
 }
 
@@ -133,14 +144,14 @@ fn tls(tls: &mut Table<'_>, directory: &Path) -> Option<Tls> {
             Some(CertificateFiles { chain: within(directory, chain?), key: within(directory, key?) })
         },
     );
-    let ask = tls.or("client_certificates", AskClients::None);
+    let ask = tls.optional("client_certificates");
     let ca = tls.optional("client_ca").map(|ca| within(directory, ca));
     let ticket_rotation = tls.or("ticket_rotation", seconds(3600));
     rules::tls(tls, ask, ticket_rotation);
     Some(Tls {
         policy,
         certificates: certificates.into_iter().collect::<Option<_>>()?,
-        client_certificates: match ask {
+        client_certificates: match ask.unwrap_or(AskClients::None) {
             AskClients::None => ClientCertificates::None,
             AskClients::Request => ClientCertificates::Request { ca: ca? },
             AskClients::Require => ClientCertificates::Require { ca: ca? },

@@ -21,12 +21,22 @@ say how the backend learns who the client is; a Postfix that takes the gate itse
 /// RFC 8446 §4.6.1: seven days for a ticket, which lives for two rotations at most.
 const LONGEST_ROTATION: Duration = Duration::from_secs(84 * 3600);
 
-pub(super) fn tls(table: &Table<'_>, ask: AskClients, ticket_rotation: Duration) {
-    if ask != AskClients::None && !table.has("client_ca") {
+/// `ask` is `None` where nothing is written of it, or something wrong.
+pub(super) fn tls(table: &Table<'_>, ask: Option<AskClients>, ticket_rotation: Duration) {
+    let asks = matches!(ask, Some(AskClients::Request | AskClients::Require));
+    if asks && !table.has("client_ca") {
         table.breaks_rule(
             "client_certificates",
             "clients are asked for certificates, but nothing says whose are good",
             "add client_ca = \"/path/to/authorities.pem\"",
+        );
+    }
+    // A value of `client_certificates` that is wrong was meant to ask: that one is told by itself.
+    if table.has("client_ca") && (ask == Some(AskClients::None) || !table.has("client_certificates")) {
+        table.breaks_rule(
+            "client_ca",
+            "no client is asked for a certificate, so nothing is done with it",
+            "set client_certificates to \"request\" or \"require\", or leave client_ca out",
         );
     }
     if ticket_rotation > LONGEST_ROTATION {

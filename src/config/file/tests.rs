@@ -61,3 +61,13 @@ fn what_is_quoted_of_the_file_does_not_act_on_a_terminal() {
     let shown = Config::parse(text, Path::new("x.toml")).unwrap_err().to_string();
     assert!(!shown.contains(|letter: char| letter.is_control() && letter != '\n'), "{shown:?}");
 }
+
+/// As root, whom no mode of a file keeps out, there is nothing to try it on.
+#[test]
+fn a_configuration_that_may_not_be_read_is_a_matter_of_rights() {
+    let denied = io::Error::from_raw_os_error(libc::EACCES);
+    let told = ("Permission denied (os error 13)".to_owned(), "the user that starts sealgate needs read access");
+    assert_eq!(unreadable(&denied), told);
+    let absent = io::Error::from_raw_os_error(libc::ENOENT);
+    assert_eq!(unreadable(&absent).1, "name the file with --config FILE");
+}
