@@ -1,13 +1,13 @@
 //! A server certificate: its chain, its key, and what the gate and `sealgate check` want to know of it.
 
+mod private_key;
+mod problem;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use memchr::memmem;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use x509_parser::certificate::X509Certificate;
@@ -15,10 +15,13 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
+use super::pem;
 use super::self_signed::Pem;
 use super::signing::{KeyKind, NotedKey};
 use crate::config::CertificateFiles;
 use crate::secret::Secret;
+pub use problem::CertificateError;
+use problem::Problem;
 
 /// A certificate chain with the private key that belongs to it.
 #[derive(Clone)]
@@ -71,15 +74,15 @@ impl Certificate {
     }
 
     fn parse((chain_place, chain): (&str, &[u8]), (key_place, key): (&str, &[u8])) -> Result<Self, CertificateError> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<_, _>>()
-            .map_err(|error| Problem::Pem(error.to_string()).at(chain_place))?;
-        let parsed = parse_chain(&chain).map_err(|problem| problem.at(chain_place))?;
+        if !pem::holds_certificate(chain) && pem::holds_private_key(chain) && pem::holds_certificate(key) {
+            return Err(Problem::Swapped { key: key_place.to_owned() }.at(chain_place));
+        }
+        let in_words = |number| pem::broken(chain).map_or(Problem::NotX509(number), Problem::Pem);
+        let chain = pem::certificates(chain).map_err(|broken| Problem::Pem(broken).at(chain_place))?;
+        let parsed = parse_chain(&chain).map_err(|number| in_words(number).at(chain_place))?;
         let leaf = parsed.first().ok_or(Problem::NoCertificate.at(chain_place))?;
 
-        let private = private_key(key).map_err(|problem| problem.at(key_place))?;
-        let private = aws_lc_rs::default_provider().key_provider.load_private_key(private);
-        let private = private.map_err(|error| Problem::UnsupportedKey(error.to_string()).at(key_place))?;
+        let private = private_key::load(key).map_err(|problem| problem.at(key_place))?;
         let unsupported = |what: &str| Problem::UnsupportedKey(what.to_owned()).at(key_place);
         let kind = match private.algorithm() {
             SignatureAlgorithm::RSA => KeyKind::Rsa { bits: rsa_bits(leaf).ok_or(Problem::Mismatch.at(key_place))? },
@@ -90,10 +93,10 @@ impl Certificate {
                     (SignatureScheme::ECDSA_NISTP521_SHA512, "P-521"),
                 ];
                 let curve = CURVES.iter().find(|(scheme, _)| private.choose_scheme(&[*scheme]).is_some());
-                KeyKind::Ecdsa { curve: curve.ok_or(unsupported("an unknown curve"))?.1 }
+                KeyKind::Ecdsa { curve: curve.ok_or(unsupported("an ECDSA key on another curve"))?.1 }
             }
             SignatureAlgorithm::ED25519 => KeyKind::Ed25519,
-            _ => return Err(unsupported("neither RSA, ECDSA nor Ed25519")),
+            _ => return Err(unsupported("a key of another kind")),
         };
 
         let (names, not_before, not_after) =
@@ -168,24 +171,15 @@ pub(super) fn wildcard(host: &str) -> Option<String> {
     host.split_once('.').map(|(_, parent)| format!("*.{parent}"))
 }
 
-fn parse_chain<'a>(chain: &'a [CertificateDer<'static>]) -> Result<Vec<X509Certificate<'a>>, Problem> {
-    chain
-        .iter()
-        .map(|der| X509Certificate::from_der(der).map(|(_, parsed)| parsed).map_err(|_| Problem::NotX509))
+/// All of a chain, or the number of the first that is no certificate.
+fn parse_chain<'a>(chain: &'a [CertificateDer<'static>]) -> Result<Vec<X509Certificate<'a>>, usize> {
+    (1..)
+        .zip(chain)
+        .map(|(number, der)| match X509Certificate::from_der(der) {
+            Ok(([], parsed)) => Ok(parsed),
+            _ => Err(number),
+        })
         .collect()
-}
-
-fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Problem> {
-    let says = |text: &str| memmem::find(pem, text.as_bytes()).is_some();
-    // PKCS #8 (RFC 5958 §3) and the older OpenSSL way (RFC 1421 §4.6.1.1).
-    if says("BEGIN ENCRYPTED PRIVATE KEY") || says("Proc-Type: 4,ENCRYPTED") {
-        return Err(Problem::EncryptedKey);
-    }
-    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => Problem::NoKey,
-        // A syntax error must not quote the file it is in: that is a secret.
-        _ => Problem::Pem(String::from("a section has no end, or its content is no base64")),
-    })
 }
 
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
@@ -230,49 +224,6 @@ fn time(time: x509_parser::time::ASN1Time) -> SystemTime {
     let epoch = SystemTime::UNIX_EPOCH;
     let moved = if time.timestamp() < 0 { epoch.checked_sub(seconds) } else { epoch.checked_add(seconds) };
     moved.unwrap_or(epoch)
-}
-
-/// Why a certificate cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{place} {problem}")]
-pub struct CertificateError {
-    place: String,
-    #[source]
-    problem: Problem,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Problem {
-    #[error("cannot be read: {0}; {advice}", advice = match .0.kind() {
-        std::io::ErrorKind::PermissionDenied => "the user that starts sealgate needs read access",
-        _ => "check the path in [[tls.certificate]]",
-    })]
-    Unreadable(std::io::Error),
-    #[error("holds no certificate; write the server's own certificate first, then the intermediate ones, as PEM")]
-    NoCertificate,
-    #[error("is not valid PEM: {0}")]
-    Pem(String),
-    #[error("holds something between its BEGIN CERTIFICATE and END CERTIFICATE lines that is no X.509 certificate")]
-    NotX509,
-    #[error("holds no private key; write it as PEM: PKCS #8, PKCS #1 or SEC 1")]
-    NoKey,
-    #[error("is encrypted, and nobody is there to type a passphrase; decrypt it: openssl pkey -in OLD -out NEW")]
-    EncryptedKey,
-    #[error(
-        "holds a key that cannot be used ({0}); take ECDSA (P-256, P-384, P-521), RSA (2048 to 8192 bits) or Ed25519"
-    )]
-    UnsupportedKey(String),
-    #[error(
-        "is not the key of the chain's first certificate; check that the files are of one pair, and that the chain \
-         begins with the server's own certificate"
-    )]
-    Mismatch,
-}
-
-impl Problem {
-    fn at(self, place: &str) -> CertificateError {
-        CertificateError { place: place.to_owned(), problem: self }
-    }
 }
 
 #[cfg(test)]

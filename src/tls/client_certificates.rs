@@ -5,12 +5,12 @@
 //! whose certificate comes out of its ticket, is judged by today's date, too.
 
 use std::borrow::Cow;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoClientAuth, WebPkiClientVerifier};
@@ -19,6 +19,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
+use super::pem;
 use crate::config;
 use crate::facts::ClientCertificate;
 
@@ -36,7 +37,7 @@ pub(super) struct ClientCertificates {
 
 /// Why the file of authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {problem}", path.display())]
+#[error("{} {problem}", path.display())]
 pub struct AuthorityError {
     path: PathBuf,
     problem: String,
@@ -81,15 +82,27 @@ impl ClientCertificates {
 fn authority(ca: &Path, read: Option<&[u8]>) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let file = match read {
         Some(read) => Cow::Borrowed(read),
-        None => std::fs::read(ca).map_err(|error| format!("cannot be read: {error}"))?.into(),
+        None => {
+            let advice = |error: &io::Error| pem::make_readable(error, "`client_ca` of [tls]");
+            std::fs::read(ca).map_err(|error| format!("cannot be read: {error}; {}", advice(&error)))?.into()
+        }
     };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&file) {
-        let certificate = certificate.map_err(|error| format!("is not valid PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("holds a certificate that cannot be an authority: {error}"))?;
+    for (number, certificate) in (1..).zip(pem::certificates(&file).map_err(|broken| broken.to_string())?) {
+        roots.add(certificate).map_err(|_| match pem::broken(&file) {
+            Some(broken) => broken.to_string(),
+            None => {
+                format!(
+                    "holds something for certificate number {number} that is no X.509 certificate; \
+                     copy the whole file once more"
+                )
+            }
+        })?;
     }
     if roots.is_empty() {
-        return Err(String::from("holds no certificate; write the authorities that sign your clients' ones, as PEM"));
+        return Err(String::from(
+            "holds no certificate; write the authorities that sign your clients' certificates into it, as PEM",
+        ));
     }
     let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();

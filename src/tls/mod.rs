@@ -16,6 +16,7 @@ mod key_schedule;
 mod keys;
 #[cfg(test)]
 mod pair;
+mod pem;
 mod policy;
 mod protection;
 mod records;
@@ -49,6 +50,7 @@ use client_certificates::ClientCertificates;
 use client_hello::ClientHello;
 use established::Finished;
 use handshake::Shaken;
+pub use pem::holds_private_key;
 use policy::{Common, Profile};
 use records::Records;
 pub use refusal::HandshakeError;
@@ -84,7 +86,7 @@ pub enum SetupError {
     #[error("there is no certificate; add a [[tls.certificate]] with `chain` and `key`")]
     NoCertificate,
     /// The authorities of the clients' certificates.
-    #[error("tls.client_certificates: {0}")]
+    #[error("tls.client_ca: {0}")]
     Authority(#[from] AuthorityError),
     /// Ticket keys need them.
     #[error("the system gives no random numbers")]

@@ -290,7 +290,7 @@ fn setup_says_what_is_missing() {
     let error = Server::new(&settings(Asked::None), Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "there is no certificate; add a [[tls.certificate]] with `chain` and `key`");
     let error = Server::new(&settings(Asked::Request { ca: "/nonexistent".into() }), Vec::new()).unwrap_err();
-    assert!(error.to_string().starts_with("tls.client_certificates: /nonexistent: cannot be read"), "{error}");
+    assert!(error.to_string().starts_with("tls.client_ca: /nonexistent cannot be read"), "{error}");
 }
 
 /// Ten thousand clients that send no whole ClientHello hold one of these each.

@@ -5,7 +5,7 @@ use super::super::self_signed::self_signed;
 use super::*;
 
 /// Runs the openssl program, which knows kinds of keys and files that we do not make ourselves.
-fn openssl(directory: &Path, arguments: &str) {
+pub(super) fn openssl(directory: &Path, arguments: &str) {
     let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -74,14 +74,20 @@ fn an_error_names_the_file_and_says_what_to_do() {
     let no_x509 = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let cases = [
         ("chain.pem", "holds no certificate", String::new(), ecdsa.key.clone()),
-        ("chain.pem", "holds no certificate", ecdsa.key.clone(), ecdsa.chain.clone()),
-        ("chain.pem", "is not valid PEM", cut(&ecdsa.chain), ecdsa.key.clone()),
-        ("chain.pem", "no X.509 certificate", no_x509.to_owned(), ecdsa.key.clone()),
+        ("chain.pem", "holds no certificate", ecdsa.key.clone(), ecdsa.key.clone()),
+        ("chain.pem", "the section that begins in line 1 has no END line", cut(&ecdsa.chain), ecdsa.key.clone()),
+        (
+            "chain.pem",
+            "that begins in line 1 has no END line",
+            cut(&ecdsa.chain) + "\n" + &rsa.chain,
+            ecdsa.key.clone(),
+        ),
+        ("chain.pem", "for certificate number 1 that is no X.509 certificate", no_x509.to_owned(), ecdsa.key.clone()),
         ("key.pem", "holds no private key", ecdsa.chain.clone(), ecdsa.chain.clone()),
-        ("key.pem", "a section has no end", ecdsa.chain.clone(), cut(&rsa.key)),
+        ("key.pem", "the section that begins in line 1 has no END line", ecdsa.chain.clone(), cut(&rsa.key)),
         ("key.pem", "decrypt it: openssl pkey", rsa.chain.clone(), read("encrypted")),
-        ("key.pem", "RSA (2048 to 8192 bits)", rsa.chain.clone(), read("small")),
-        ("key.pem", "holds a key that cannot be used", rsa.chain.clone(), read("x25519")),
+        ("key.pem", "an RSA key of 1024 bits, which cannot be used", rsa.chain.clone(), read("small")),
+        ("key.pem", "an X25519 key, which signs nothing", rsa.chain.clone(), read("x25519")),
         ("key.pem", "is not the key of the chain's first certificate", ecdsa.chain.clone(), rsa.key.clone()),
         ("key.pem", "is not the key of the chain's first certificate", rsa.chain.clone(), ecdsa.key.clone()),
     ];
@@ -90,6 +96,28 @@ fn an_error_names_the_file_and_says_what_to_do() {
         assert_eq!(place, file, "{problem}");
         assert!(problem.contains(text), "{problem:?} does not say {text:?}");
         assert!(!problem.contains(&rsa.key[60..80]), "{problem}");
+    }
+}
+
+#[test]
+fn a_chain_and_a_key_that_are_swapped_are_called_so() {
+    let pair = self_signed("mail.example.com").unwrap();
+    let cut = pair.rsa.key.lines().take(4).collect::<Vec<_>>().join("\n");
+    let encrypted = pair.rsa.key.replace("PRIVATE", "ENCRYPTED PRIVATE");
+    for key in [&pair.rsa.key, &cut, &encrypted] {
+        let error = Certificate::from_pem(key.as_bytes(), pair.rsa.chain.as_bytes()).unwrap_err().to_string();
+        let expected = "the certificate chain holds a private key, and the private key a certificate: the two are swapped; \
+                        exchange `chain` and `key` in [[tls.certificate]]";
+        assert_eq!(error, expected);
+    }
+}
+
+/// A file that has both may be named twice.
+#[test]
+fn one_file_may_hold_chain_and_key() {
+    let pair = self_signed("mail.example.com").unwrap();
+    for both in [[pair.rsa.key.as_str(), &pair.rsa.chain], [&pair.rsa.chain, &pair.rsa.key]].map(|both| both.concat()) {
+        assert_eq!(Certificate::from_pem(both.as_bytes(), both.as_bytes()).unwrap().names()[0], "mail.example.com");
     }
 }
 

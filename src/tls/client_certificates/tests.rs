@@ -67,11 +67,22 @@ fn a_name_cannot_break_out_of_a_line() {
 }
 
 #[test]
-fn an_error_names_the_file_of_authorities() {
-    let empty = tempfile::NamedTempFile::new().unwrap();
-    for (path, text) in [(empty.path(), "holds no certificate"), (Path::new("/nonexistent/ca.pem"), "cannot be read")] {
+fn an_error_names_the_file_of_authorities_and_says_what_to_do() {
+    let file = |content: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        file
+    };
+    let (empty, cut) = (file(""), file("# authorities\n-----BEGIN CERTIFICATE-----\nAAAA\n"));
+    let none = file("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    for (path, text) in [
+        (empty.path(), "holds no certificate; write the authorities that sign"),
+        (cut.path(), "the section that begins in line 2 has no END line of its own; copy"),
+        (none.path(), "for certificate number 1 that is no X.509 certificate; copy"),
+        (Path::new("/nonexistent/ca.pem"), "(os error 2); check the path in `client_ca` of [tls]"),
+    ] {
         let error = ClientCertificates::new(&config::ClientCertificates::Require { ca: path.to_path_buf() }, None);
         let error = error.err().unwrap().to_string();
-        assert!(error.starts_with(&path.display().to_string()) && error.contains(text), "{error}");
+        assert!(error.starts_with(&format!("{} ", path.display())) && error.contains(text), "{error}");
     }
 }

@@ -1,0 +1,124 @@
+//! PEM as it stands in files (RFC 7468), and in words what is wrong with it.
+
+use std::io::{self, ErrorKind};
+
+use memchr::memmem;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{PemObject, SectionKind};
+
+/// How the first line of a section begins, and the last one.
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+const DASHES: &[u8] = b"-----";
+
+/// What is wrong with a file. Nothing of the file is quoted: it may be a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Broken {
+    #[error(
+        "is cut off or damaged: the section that begins in line {0} has no END line of its own; copy the whole file \
+         once more"
+    )]
+    NoEnd(usize),
+    #[error(
+        "is not valid PEM: line {0} does not end where its BEGIN mark does; give the BEGIN line, the content and the \
+         END line lines of their own"
+    )]
+    Begin(usize),
+    #[error("is not valid PEM: line {0} is no base64; copy the whole file once more")]
+    NotBase64(usize),
+    #[error("is damaged: a part of the section that begins in line {0} is missing; copy the whole file once more")]
+    Gap(usize),
+    #[error("is not valid PEM: a section has no end, or its content is no base64; copy the whole file once more")]
+    Somewhere,
+}
+
+/// All certificates, in the order of the file; other sections are passed over.
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Broken> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| broken(pem).unwrap_or(Broken::Somewhere))
+}
+
+/// Whether a certificate begins here, be it whole or not.
+pub(super) fn holds_certificate(pem: &[u8]) -> bool {
+    says(pem, "BEGIN CERTIFICATE-----")
+}
+
+/// Whether PEM holds a private key of any kind, be it whole and usable or not.
+pub fn holds_private_key(pem: &[u8]) -> bool {
+    pem.split(|octet| *octet == b'\n').any(|line| line.starts_with(BEGIN) && says(line, "PRIVATE KEY-----"))
+}
+
+/// Whether the octets hold this text.
+pub(super) fn says(pem: &[u8], text: &str) -> bool {
+    memmem::find(pem, text.as_bytes()).is_some()
+}
+
+/// What to do about a file that cannot be read; `setting` is where the configuration names it.
+pub(super) fn make_readable(error: &io::Error, setting: &str) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => String::from("the user that starts sealgate needs read access"),
+        _ => format!("check the path in {setting}"),
+    }
+}
+
+/// Looks for what the parser could not read, whose errors quote the file and know no lines. Some of it the parser also
+/// takes: two sections for one, where the end of the first is lost.
+pub(super) fn broken(pem: &[u8]) -> Option<Broken> {
+    let newline = if pem.contains(&b'\n') { b'\n' } else { b'\r' };
+    let mut open: Option<Section<'_>> = None;
+    for (number, line) in (1..).zip(pem.split(|octet| *octet == newline)) {
+        let line = line.trim_ascii_end();
+        if let Some(label) = line.strip_prefix(BEGIN) {
+            if let Some(open) = open {
+                return Some(Broken::NoEnd(open.begins));
+            }
+            match label.strip_suffix(DASHES) {
+                Some(label) if !label.ends_with(b"-") && memmem::find(label, DASHES).is_none() => {
+                    open = Some(Section { begins: number, label, octets: 0 });
+                }
+                _ => return Some(Broken::Begin(number)),
+            }
+        } else if let Some(section) = &mut open {
+            if section.ends_with(line) {
+                // RFC 4648 §4: six bits make no octet. Two and three characters do, with or without their padding.
+                if section.is_read() && section.octets % 4 == 1 {
+                    return Some(Broken::Gap(section.begins));
+                }
+                open = None;
+            } else if section.is_read() && !line.iter().all(|octet| is_base64(*octet)) {
+                // The END line of another section, or of one whose BEGIN line was not right.
+                let end = line.starts_with(END);
+                return Some(if end { Broken::NoEnd(section.begins) } else { Broken::NotBase64(number) });
+            } else {
+                section.octets += line.len();
+            }
+        }
+    }
+    open.map(|open| Broken::NoEnd(open.begins))
+}
+
+/// A section that has begun.
+struct Section<'a> {
+    begins: usize,
+    label: &'a [u8],
+    octets: usize,
+}
+
+impl Section<'_> {
+    fn ends_with(&self, line: &[u8]) -> bool {
+        let label = line.strip_prefix(END).and_then(|rest| rest.strip_prefix(self.label));
+        label.is_some_and(|rest| rest.starts_with(DASHES))
+    }
+
+    /// Whether the parser looks into it at all.
+    fn is_read(&self) -> bool {
+        SectionKind::try_from(self.label).is_ok()
+    }
+}
+
+/// RFC 4648 §4.
+fn is_base64(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=')
+}
+
+#[cfg(test)]
+mod tests;
