@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sealgate::config::{CertificateFiles, Tls};
-use sealgate::tls::{Certificate, Server};
+use sealgate::secret::Secret;
+use sealgate::tls::{Certificate, KeyKind, Server, holds_private_key};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -19,12 +20,17 @@ const DAY: i64 = 24 * 3600;
 
 /// Looks at everything that `[tls]` names.
 pub fn look(tls: &Tls, hostname: &str, now: SystemTime, all: &mut Vec<Finding>) {
-    let mut loaded = Vec::new();
+    let mut loaded: Vec<Certificate> = Vec::new();
+    let mut places: Vec<String> = Vec::new();
     for files in &tls.certificates {
         let mut findings = Findings::new("certificate", files.chain.display().to_string(), all);
         look_at_permissions(files, &mut findings);
         match Certificate::load(files) {
-            Ok(certificate) => loaded.push(certificate),
+            Ok(certificate) => {
+                look_at_earlier(&certificate, loaded.iter().zip(&places), &mut findings);
+                loaded.push(certificate);
+                places.push(files.chain.display().to_string());
+            }
             Err(error) => {
                 let (message, advice) = in_two(&error.to_string());
                 findings.fail(message, advice);
@@ -49,10 +55,44 @@ pub fn look(tls: &Tls, hostname: &str, now: SystemTime, all: &mut Vec<Finding>) 
     }
 }
 
+/// A private key may stand in either file: in one for both, or in the wrong one.
 fn look_at_permissions(files: &CertificateFiles, findings: &mut Findings<'_>) {
-    let path = files.key.display();
-    if fs::metadata(&files.key).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0) {
-        findings.warn(format!("everybody on this host can read the private key {path}"), format!("chmod o= {path}"));
+    let second = (files.key != files.chain).then_some(&files.key);
+    for file in [&files.chain].into_iter().chain(second) {
+        let path = file.display();
+        let open = fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0);
+        if open && Secret::read(file).is_ok_and(|pem| holds_private_key(pem.expose())) {
+            let message = format!("everybody on this host can read the private key {path}");
+            findings.warn(message, format!("chmod o= {path}"));
+        }
+    }
+}
+
+/// Of certificates for one name, a client gets the first that it can verify. What it can verify is told by the key alone.
+fn look_at_earlier<'a>(
+    certificate: &Certificate,
+    earlier: impl Iterator<Item = (&'a Certificate, &'a String)> + Clone,
+    findings: &mut Findings<'_>,
+) {
+    let same_kind = |other: &Certificate| match (other.key_kind(), certificate.key_kind()) {
+        (KeyKind::Rsa { .. }, KeyKind::Rsa { .. }) => true,
+        (one, another) => one == another,
+    };
+    let mut instead: Vec<&str> = Vec::new();
+    for name in certificate.names() {
+        let Some((_, place)) = earlier.clone().find(|(other, _)| same_kind(other) && other.names().contains(name))
+        else {
+            return; // for this name it is served
+        };
+        if !instead.contains(&place.as_str()) {
+            instead.push(place);
+        }
+    }
+    if !instead.is_empty() {
+        findings.warn(
+            format!("no client ever gets it: its names stand above it with a key of the same kind, in {}", instead.join(", ")),
+            "leave one of them out; side by side stand certificates with keys of different kinds, such as ECDSA and RSA",
+        );
     }
 }
 

@@ -150,14 +150,110 @@ fn what_keeps_the_gate_from_starting_is_told() {
 
     contains(bad("absent.pem", "key.pem", "mail.example.com"), "absent.pem cannot be read");
     contains(bad("chain.pem", "other.pem", "mail.example.com"), "is not the key of the chain's first certificate");
-    contains(bad("chain.pem", "chain.pem", "mail.example.com").lines().last().unwrap().into(), "holds no private key");
-    contains(bad("chain.pem", "key.pem", "mail.example.com"), "ca.pem");
+    contains(bad("chain.pem", "chain.pem", "mail.example.com"), "holds no private key");
+    contains(bad("chain.pem", "key.pem", "mail.example.com"), "tls tls.client_ca: ");
+    contains(bad("key.pem", "chain.pem", "mail.example.com"), "chain.pem a certificate: the two are swapped");
 
     fs::write(path("ca.pem"), authority.pem()).unwrap();
     assert_eq!(bad("chain.pem", "key.pem", "mail.example.com"), "");
     contains(bad("chain.pem", "key.pem", "mx.example.com"), "no certificate is for this name");
     fs::set_permissions(path("key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
     contains(bad("chain.pem", "key.pem", "mail.example.com"), "everybody on this host can read the private key");
+}
+
+#[test]
+fn a_private_key_that_everybody_can_read_is_seen_in_whichever_file_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = issue(&params(&["mail.example.com"]), &authority());
+    let path = |name: &str| directory.path().join(name);
+    for (name, content) in
+        [("chain.pem", made.pem.clone()), ("key.pem", made.key.clone()), ("both.pem", made.pem + &made.key)]
+    {
+        fs::write(path(name), content).unwrap();
+        fs::set_permissions(path(name), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    for (chain, key, open) in [
+        ("chain.pem", "key.pem", "key.pem"),
+        ("key.pem", "chain.pem", "key.pem"),
+        ("both.pem", "both.pem", "both.pem"),
+        ("chain.pem", "chain.pem", ""),
+    ] {
+        let mut all = Vec::new();
+        let files = CertificateFiles { chain: path(chain), key: path(key) };
+        look_at_permissions(&files, &mut Findings::new("certificate", "x", &mut all));
+        let advice: Vec<_> = all.iter().filter_map(|finding| finding.advice.clone()).collect();
+        let expected: Vec<_> = [open]
+            .into_iter()
+            .filter(|open| !open.is_empty())
+            .map(|open| format!("chmod o= {}", path(open).display()))
+            .collect();
+        assert_eq!(advice, expected, "{chain} {key}");
+    }
+}
+
+#[test]
+fn a_certificate_that_an_earlier_one_hides_is_pointed_out() {
+    let authority = authority();
+    let made = |names: &[&str], algorithm| {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let pem = params(names).signed_by(&key, &authority).unwrap().pem();
+        Certificate::from_pem(pem.as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+    };
+    let ecdsa = |names: &[&str]| made(names, &rcgen::PKCS_ECDSA_P256_SHA256);
+    let (a, b, c) = ("a.example.com", "b.example.com", "c.example.com");
+    let all = [
+        ecdsa(&[a]),
+        ecdsa(&[b, c]),
+        made(&[a], &rcgen::PKCS_ECDSA_P384_SHA384),
+        made(&[a], &rcgen::PKCS_RSA_SHA256),
+        ecdsa(&["*.example.com"]),
+        ecdsa(&[a, "d.example.com"]),
+        ecdsa(&[a]),
+        ecdsa(&[b]),
+        ecdsa(&[c, a]),
+        made(&[a], &rcgen::PKCS_RSA_SHA256),
+    ];
+    let places: Vec<String> = (0..all.len()).map(|number| format!("{number}.pem")).collect();
+    let hidden = all.iter().enumerate().filter_map(|(number, certificate)| {
+        let mut found = Vec::new();
+        let mut findings = Findings::new("certificate", "x", &mut found);
+        look_at_earlier(certificate, all.iter().zip(&places).take(number), &mut findings);
+        let finding = found.pop()?;
+        assert_eq!(finding.verdict, Verdict::Warn);
+        Some((number, finding.message))
+    });
+    let hidden: Vec<_> = hidden.collect();
+    let told =
+        |by: &str| format!("no client ever gets it: its names stand above it with a key of the same kind, in {by}");
+    let expected = [(6, told("0.pem")), (7, told("1.pem")), (8, told("1.pem, 0.pem")), (9, told("3.pem"))];
+    assert_eq!(hidden, expected);
+}
+
+#[test]
+fn the_second_of_two_certificates_for_one_name_is_told_of_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = authority();
+    let path = |name: &str| directory.path().join(name);
+    let certificates = ["first", "second"].map(|name| {
+        let made = issue(&params(&["mail.example.com"]), &authority);
+        let files = CertificateFiles { chain: path(&format!("{name}.pem")), key: path(&format!("{name}.key")) };
+        fs::write(&files.chain, made.pem + &authority.pem()).unwrap();
+        fs::write(&files.key, made.key).unwrap();
+        fs::set_permissions(&files.key, fs::Permissions::from_mode(0o600)).unwrap();
+        files
+    });
+    let tls = Tls {
+        policy: sealgate::config::Policy::Intermediate,
+        certificates: certificates.into(),
+        client_certificates: ClientCertificates::None,
+        ticket_rotation: Duration::from_secs(3600),
+    };
+    let mut all = Vec::new();
+    look(&tls, "mail.example.com", day(10), &mut all);
+    let warned: Vec<_> = all.iter().filter(|finding| finding.verdict == Verdict::Warn).collect();
+    let [warning] = warned.as_slice() else { panic!("{all:#?}") };
+    assert_eq!(warning.subject, path("second.pem").display().to_string());
+    assert!(warning.message.contains(&path("first.pem").display().to_string()), "{warning:?}");
 }
 
 /// Made with `openssl ca -md sha1`; the authority is another one.
