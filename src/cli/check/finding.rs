@@ -180,6 +180,22 @@ ok    config   a.toml          reads
     }
 
     #[test]
+    fn every_verdict_of_the_json_is_in_the_document() {
+        let formats = include_str!("../../../docs/formats.md");
+        let (_, check) = formats.split_once("\n## `sealgate check`\n").unwrap();
+        let check = check.split("\n## ").next().unwrap();
+        for verdict in [Verdict::Ok, Verdict::Note, Verdict::Warn, Verdict::Fail] {
+            let serde_json::Value::String(value) = serde_json::to_value(verdict).unwrap() else {
+                panic!("{verdict:?}")
+            };
+            assert!(check.contains(&format!("`{value}`, ")), "{value}");
+        }
+        for key in ["area", "subject", "verdict", "message", "advice"] {
+            assert!(check.contains(&format!("| `{key}` |")), "{key}");
+        }
+    }
+
+    #[test]
     fn json_has_the_same_five_fields_for_every_finding() {
         let all = findings(&[Verdict::Ok, Verdict::Fail]);
         let expected = serde_json::json!([
