@@ -48,6 +48,21 @@ fn what_is_shipped_is_valid() {
     }
 }
 
+/// systemd's unit lets the gate write nothing but its own directory of logs.
+#[test]
+fn every_example_logs_where_the_unit_lets_it() {
+    let unit = fs::read_to_string(repository().join("systemd/sealgate.service")).unwrap();
+    let own = unit.lines().find_map(|line| line.strip_prefix("LogsDirectory=")).unwrap();
+    let mut to_a_file = 0;
+    for example in [files("config"), files("config/examples")].concat() {
+        if let LogTarget::File(path) = read(&example).unwrap().log.to {
+            assert_eq!(path.parent(), Some(&*Path::new("/var/log").join(own)), "{}", example.display());
+            to_a_file += 1;
+        }
+    }
+    assert!(to_a_file > 0, "no example logs to a file");
+}
+
 #[test]
 fn the_readme_shows_the_smallest_example() {
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();

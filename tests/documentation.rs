@@ -63,3 +63,13 @@ fn every_relative_link_leads_somewhere() {
     }
     assert!(count > 0, "no link was found");
 }
+
+#[test]
+fn the_rust_that_it_takes_is_the_manifests() {
+    let manifest: toml::Table = std::fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let named = format!("Rust {}", manifest["package"]["rust-version"].as_str().unwrap());
+    for document in ["README.md", "docs/architecture.md"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        assert!(text.contains(&named), "{document} does not say {named}");
+    }
+}
