@@ -73,3 +73,21 @@ fn the_rust_that_it_takes_is_the_manifests() {
         assert!(text.contains(&named), "{document} does not say {named}");
     }
 }
+
+/// The reference rounds; it must not go on telling what a session took long ago.
+#[test]
+fn what_a_session_at_rest_takes_is_what_was_measured() {
+    let results = std::fs::read_to_string(root().join("docs/performance/results.json")).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&results).unwrap();
+    let idle =
+        results["cases"].as_array().unwrap().iter().filter(|case| case["id"].as_str().unwrap().starts_with("idle-"));
+    let most = idle.map(|case| {
+        assert_eq!(case["measures"][0]["subject"], "Sealgate");
+        case["measures"][0]["samples"][0]["cost"].as_f64().unwrap()
+    });
+    let most = most.reduce(f64::max).unwrap();
+    let reference = std::fs::read_to_string(root().join("config/sealgate.toml")).unwrap();
+    let (_, said) = reference.split_once("One at rest takes some ").unwrap();
+    let said: f64 = said.split(' ').next().unwrap().parse().unwrap();
+    assert!((said - most).abs() < 1.0, "{said} KiB is said, {most} were measured");
+}
