@@ -1,5 +1,6 @@
 //! `sealgate demo`: the gate in front of an embedded mail server, a round trip through it, then whatever you try.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -43,14 +44,15 @@ async fn show(args: &DemoArgs, log: SessionLog) -> anyhow::Result<ExitCode> {
         log.release();
         log.flush(); // so that the sessions stand above their table
     }
+    let mut out = anstream::AutoStream::auto(io::stdout());
     if args.json {
-        anstream::println!("{}", serde_json::to_string_pretty(&report)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        anstream::println!("{}", render::round_trip(&report));
+        writeln!(out, "{}", render::round_trip(&report))?;
     }
     if !args.once {
         if !args.json {
-            anstream::println!("{}", render::commands(&demo.addresses()));
+            writeln!(out, "{}", render::commands(&demo.addresses()))?;
         }
         told(&mut terminate, &mut interrupt).await;
     }

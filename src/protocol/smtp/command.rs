@@ -181,7 +181,9 @@ pub struct Mail {
 
 /// Reads the parameters of MAIL. What cannot be parsed is for the backend to refuse; it might find them anywhere.
 pub fn mail(argument: &[u8]) -> Mail {
-    let parameters = path::split(argument, b"FROM:").map_or(argument, |(_, parameters)| parameters);
+    let bracketed = argument.get(b"FROM:".len()..).is_some_and(|path| path.trim_ascii_start().starts_with(b"<"));
+    let parsed = path::split(argument, b"FROM:").filter(|_| bracketed);
+    let parameters = parsed.map_or(argument, |(_, parameters)| parameters);
     let has = |wanted: &[u8]| {
         let mut words = parameters.split(|octet| octet.is_ascii_whitespace() || *octet == b'>');
         words.any(|parameter| parameter.eq_ignore_ascii_case(wanted))
@@ -304,6 +306,7 @@ mod tests {
             // A path that does not end: rather refused once too often.
             (b"FROM:<a@b BODY=BINARYMIME", false, true),
             (b"FR x>BODY=BINARYMIME", false, true),
+            (b"FROM:(<a@b>BODY=BINARYMIME x", false, true),
         ];
         for (argument, utf8, binary) in cases {
             assert_eq!(

@@ -131,7 +131,7 @@ impl Driver {
             Ended::ClientEof { clean } => (Side::Client, clean),
             Ended::BackendEof => (Side::Backend, true),
             Ended::Deadline(_) => return self.tell(Ended::Deadline(self.dialogue.waiting_for())),
-            Ended::TooSlow | Ended::Drain => return self.tell(how),
+            Ended::TooSlow | Ended::TooManyFailures | Ended::Drain => return self.tell(how),
         };
         if self.source(side).input == Input::Open {
             self.source(side).input = Input::Ended { clean };
