@@ -158,7 +158,7 @@ impl Notes {
                     service = self.record.service,
                     outcome = reason.outcome.as_str(),
                     reason = reason.phrase,
-                    "refused"
+                    "refused what the client said"
                 );
             }
             Event::Ending(reason) => self.told_why(reason),

@@ -104,8 +104,8 @@ fn tell_exposure(listener: &Listener, exposure: &Exposure, findings: &mut Findin
     }
     if exposure.bare_newline {
         findings.note(
-            "it takes a lone LF as the end of a line: without the gate, mail can be smuggled into it unless it is \
-             told apart in messages (CVE-2023-51764)",
+            "it takes a lone LF as the end of a command line; if it does so in messages, too, mail can be smuggled into \
+             it by whoever reaches it without the gate (CVE-2023-51764)",
             "nothing but the gate and friends should reach it: close the ports that it still has open to the world",
         );
     }
