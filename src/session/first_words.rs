@@ -13,7 +13,7 @@ use super::{Shared, unless_stopped};
 use crate::buffers::{Fill, settle};
 use crate::cleartext::Heed as _;
 use crate::facts::Reason;
-use crate::protocol::{Context, Farewell};
+use crate::protocol::{Context, Farewell, Violation};
 use crate::relay;
 use crate::stream::Client;
 
@@ -28,47 +28,73 @@ pub(super) async fn hear_first_words(
     notes: &mut Notes,
 ) -> Result<(Client, BytesMut), Reason> {
     let mut input = BytesMut::new();
-    let heard = timeout_at(due, async {
-        say(&mut client, greeting, notes).await?;
-        let mut heard = hear(&mut client, &mut input, notes).await?;
-        if let Some(violation) = context.service.protocol.foreign(&input) {
-            return Ok(Err(violation));
-        }
-        if let Some((answer, event)) = context.service.protocol.answer(context, &input) {
-            input.clear();
-            notes.hear(event);
-            say(&mut client, &answer, notes).await?;
-            heard = hear(&mut client, &mut input, notes).await?;
-        }
-        // The backend may take its time. A stream that was found to have no more holds no buffer meanwhile; one that has ended
-        // will say so again.
-        if let Poll::Ready(Ok(more)) = poll_fn(|cx| Poll::Ready(client.poll_fill(cx, &mut input))).await {
-            notes.came(more);
-        }
-        settle(&mut input);
-        std::io::Result::Ok(Ok(heard))
-    });
-    let (farewell, reason) = match unless_stopped(shared, heard).await {
-        Ok(Ok(Ok(Ok(1..)))) => return Ok((client, input)),
-        Ok(Ok(Ok(Err(violation)))) => {
+    let words = async {
+        let words = timeout_at(due, listen(&mut client, &mut input, context, greeting, notes)).await;
+        words.map_or(Words::Late, |words| words.unwrap_or(Words::Torn))
+    };
+    let (farewell, reason) = match unless_stopped(shared, words).await {
+        Ok(Words::Heard) => return Ok((client, input)),
+        Ok(Words::Foreign(violation)) => {
             dismiss(client, &violation.reply, notes).await;
             return Err(violation.reason);
         }
-        Ok(Ok(Ok(Ok(0)))) => {
+        Ok(Words::Ended) => {
             client.last_words();
             finish(client).await;
             return Err(relay::CLOSED);
         }
-        Ok(Ok(Err(_))) => {
+        Ok(Words::Torn) => {
             client.last_words();
             close(client).await;
             return Err(relay::CLIENT_TRUNCATED);
         }
-        Ok(Err(_)) => (Farewell::Timeout, relay::TIMEOUT_CLIENT),
+        Ok(Words::Late) => (Farewell::Timeout, relay::TIMEOUT_CLIENT),
         Err(reason) => (Farewell::Shutdown, reason),
     };
     part(shared, client, farewell, notes).await;
     Err(reason)
+}
+
+/// What came.
+enum Words {
+    /// Something for the backend.
+    Heard,
+    /// Another protocol's.
+    Foreign(Violation),
+    /// The client's close_notify.
+    Ended,
+    /// An end without one.
+    Torn,
+    /// Nothing in time.
+    Late,
+}
+
+async fn listen(
+    client: &mut Client,
+    input: &mut BytesMut,
+    context: &Context,
+    greeting: &[u8],
+    notes: &mut Notes,
+) -> std::io::Result<Words> {
+    let protocol = context.service.protocol;
+    say(client, greeting, notes).await?;
+    let mut heard = hear(client, input, notes).await?;
+    if let Some(violation) = protocol.foreign(input) {
+        return Ok(Words::Foreign(violation));
+    }
+    if let Some((answer, event)) = protocol.answer(context, input) {
+        input.clear();
+        notes.hear(event);
+        say(client, &answer, notes).await?;
+        heard = hear(client, input, notes).await?;
+    }
+    // The backend may take its time. A stream that was found to have no more holds no buffer meanwhile; one that has ended
+    // will say so again.
+    if let Poll::Ready(Ok(more)) = poll_fn(|cx| Poll::Ready(client.poll_fill(cx, input))).await {
+        notes.came(more);
+    }
+    settle(input);
+    Ok(if heard == 0 { Words::Ended } else { Words::Heard })
 }
 
 async fn say(client: &mut Client, octets: &[u8], notes: &mut Notes) -> std::io::Result<()> {

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::support::fake::{self, Fake};
 use crate::support::gate::{BEHIND_BALANCER, Gate, Setup};
-use crate::support::stack::{PASSWORD, stack};
+use crate::support::stack::{PASSWORD, Stack, stack};
 use crate::support::wire::{Offer, Wire};
 
 fn from(last: u8) -> Ipv4Addr {
@@ -30,14 +30,19 @@ fn greeting(mut wire: Wire) -> u16 {
     wire.reply().code
 }
 
-#[test]
-fn guessed_passwords_are_delayed_then_refused_and_a_login_makes_up_for_one() {
-    let (stack, _shown) = stack();
-    let gate = &Setup::new()
+/// In front of the real servers, with two failed logins a minute.
+fn two_logins(stack: &Stack) -> Gate {
+    Setup::new()
         .table("[limits]\nexempt = []\nfailed_logins_per_minute = 2")
         .listener("submissions", stack.postfix.proxy.submission, "proxy-v2")
         .listener("imaps", stack.dovecot.gated, "proxy-v2")
-        .start();
+        .start()
+}
+
+#[test]
+fn guessed_passwords_are_delayed_then_refused_and_a_login_makes_up_for_one() {
+    let (stack, _shown) = stack();
+    let gate = &two_logins(stack);
     let config = &Offer::default().config();
     let user = stack.user();
     let (guesser, other) = (from(1), from(2));
@@ -79,11 +84,7 @@ fn guessed_passwords_are_delayed_then_refused_and_a_login_makes_up_for_one() {
 #[test]
 fn sessions_that_were_open_before_do_not_go_on_guessing() {
     let (stack, _shown) = stack();
-    let gate = &Setup::new()
-        .table("[limits]\nexempt = []\nfailed_logins_per_minute = 2")
-        .listener("submissions", stack.postfix.proxy.submission, "proxy-v2")
-        .listener("imaps", stack.dovecot.gated, "proxy-v2")
-        .start();
+    let gate = &two_logins(stack);
     let config = &Offer::default().config();
     let user = stack.user();
     let plain = format!("AUTH PLAIN {}", crate::support::base64(format!("\0{}\0wrong", user.name)));
