@@ -280,7 +280,10 @@ impl Dialogue for SmtpDialogue {
     }
 
     fn answered(&mut self) {
-        self.unheard = None;
+        // Our own refusal may still wait for its turn.
+        if self.queue.is_empty() {
+            self.unheard = None;
+        }
     }
 
     fn ended(&mut self, how: Ended, out: &mut Out) -> Verdict {

@@ -182,6 +182,12 @@ fn a_response_behind_a_refused_auth_never_becomes_a_command() {
     assert!(client.ends_with("554 5.5.0 Error: more sent before the answer to AUTH\r\n"), "{client}");
     assert_eq!(backend, "");
     assert_eq!(seen.end, End::Violated("more before the answer to AUTH"));
+    // Also where our refusal has to wait for other answers.
+    let steps = [c("NOOP\r\nAUTH LOGIN\r\n"), c("QVVUSA\r\n"), b("250 n\r\n")];
+    let (client, backend, seen) = after(&smtp(), &hello(), &steps);
+    assert!(client.ends_with("554 5.5.0 Error: more sent before the answer to AUTH\r\n"), "{client}");
+    assert_eq!(backend, "NOOP\r\n");
+    assert_eq!(seen.end, End::Violated("more before the answer to AUTH"));
     // After a login it is a command, and one that came later is one in any case.
     let taken = [c("AUTH PLAIN x\r\nNOOP\r\n"), b("235 ok\r\n"), b("250 n\r\n")];
     let refused = [c("AUTH PLAIN x\r\n"), b("535 no\r\n"), c("NOOP\r\n"), b("250 n\r\n")];
