@@ -163,7 +163,9 @@ impl BeforeLogin {
     fn dead_rest(&mut self, input: &[u8]) -> Result<Verdict, Violation> {
         let octets = match first_line(input, limits::LINE) {
             Line::Partial => return Ok(Verdict::More),
-            Line::Whole(octets) | Line::BareNewline(octets) => octets,
+            Line::Whole(octets) => octets,
+            // Nobody knows where it ends, and so which octets are a literal's and which a command.
+            Line::BareNewline(_) => return Err(violation(reasons::MALFORMED, "Malformed command")),
             Line::TooLong => return Err(violation(reasons::LINE_TOO_LONG, "Line too long")),
         };
         let text = input.get(..octets).unwrap_or(input).trim_ascii_end();

@@ -61,6 +61,10 @@ fn a_refused_synchronising_literal_leaves_nothing_behind() {
     assert_eq!(seen.to_backend, "a X {3}\r\nn NOOP\r\n");
     let seen = greeted(&[c("a X {0+}\r\n\r\nn NOOP\r\n"), b("a BAD no\r\n")]);
     assert_eq!(seen.to_backend, "a X {0}\r\nn NOOP\r\n");
+    // Behind a bare newline they end where anybody likes.
+    let seen = greeted(&[c("a X {3+}\r\nfoo {6}\nab NO {4}\r\nx NOOP\r\n"), b("a BAD no\r\n")]);
+    assert_eq!(seen.to_backend, "a X {3}\r\n");
+    assert_eq!(seen.end, End::Broken("malformed command"));
 }
 
 #[test]
