@@ -105,3 +105,15 @@ fn a_memory_is_nobody_elses() {
     assert_eq!((memory.len(), other.len()), (0, 1));
     assert!(MEMORY.with_borrow(Option::is_none));
 }
+
+#[test]
+fn what_is_remembered_never_moves_and_so_leaves_no_copy() {
+    let mut memory = Memory::default();
+    let mut places = Vec::new();
+    for n in 0..3 * u8::try_from(SECRETS).unwrap() {
+        memory.during(|| SHA384.expander_for_okm(&OkmBlock::new(&[n; 48])));
+        places.push(memory.0.as_ptr());
+    }
+    assert!(places.iter().all(|place| *place == places[0]), "it was moved");
+    assert_eq!(memory.len(), SECRETS);
+}
