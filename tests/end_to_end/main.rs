@@ -13,6 +13,7 @@ mod drain;
 mod imap;
 mod limits;
 mod mail;
+mod old_kernel;
 mod passes;
 mod policy;
 mod processes;

@@ -1,5 +1,6 @@
 //! The units as shipped, by systemd's own tools.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -73,13 +74,73 @@ fn the_service_is_exposed_to_little() {
     assert!(!exposure(&units, 15).0, "the drop-in was seen: {said}");
 }
 
+/// The values of a unit's lines of that name.
+fn settings(unit: &str, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(repository().join("systemd").join(unit)).expect("a unit");
+    text.lines().filter_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned())).collect()
+}
+
 /// The value of a unit's line that stands there once.
 fn setting(name: &str) -> String {
-    let text = std::fs::read_to_string(repository().join("systemd/sealgate.service")).expect("the unit");
-    let mut values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    let value = values.next().unwrap_or_else(|| panic!("{name}= stands in the unit")).to_owned();
-    assert_eq!(values.next(), None, "{name}= stands there once");
+    let [value] = settings("sealgate.service", name).try_into().expect("one line");
     value
+}
+
+/// System calls by their names and those of systemd's groups.
+fn calls(named: &str) -> BTreeSet<String> {
+    let (groups, mut calls): (BTreeSet<_>, BTreeSet<_>) =
+        named.split(' ').map(str::to_owned).partition(|name| name.starts_with('@'));
+    for group in groups {
+        let said = Command::new("systemd-analyze").args(["syscall-filter", &group]).output().expect("systemd-analyze");
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        // The group's own line, what it is for, and its members; before the first blank line.
+        let members = said.lines().skip(1).take_while(|line| !line.is_empty()).map(str::trim);
+        for member in members.filter(|line| !line.starts_with('#')) {
+            calls.append(&mut self::calls(member));
+        }
+    }
+    calls
+}
+
+/// What the unit, with a drop-in or without, lets fail with EPERM.
+fn refused_calls(drop_in: Option<&str>) -> Vec<String> {
+    let mut lines = settings("sealgate.service", "SystemCallFilter");
+    lines.extend(drop_in.into_iter().flat_map(|unit| settings(unit, "SystemCallFilter")));
+    let mut refused = BTreeSet::new();
+    for line in lines {
+        match line.strip_prefix('~') {
+            Some(denied) => refused.append(&mut calls(denied)),
+            None => refused = &refused - &calls(&line),
+        }
+    }
+    refused.into_iter().collect()
+}
+
+#[test]
+fn what_the_unit_refuses_the_gate_does_not_need() {
+    assert_eq!(setting("SystemCallErrorNumber"), "EPERM");
+    // systemd.exec(5): the first line says whether it is a list of what is allowed or of what is refused.
+    assert!(
+        settings("sealgate.service", "SystemCallFilter")[0].starts_with('~'),
+        "an old systemd would refuse everything"
+    );
+    let backend = Fake::start(smtp(|_, _| None));
+    for (drop_in, line) in [(None, ""), (Some("as-root.conf"), "user = \"nobody\"")] {
+        let refused = refused_calls(drop_in);
+        assert!(refused.iter().any(|call| call == "mount") && refused.len() > 50, "{refused:?}");
+        let setup = Setup::new().line(line);
+        let setup = setup.listener_with("submission", backend.port, "none", "allow_relay_as_proxy = true");
+        let mut gate = setup.refused(&refused, "EPERM").start();
+        let sandbox = gate.log.wait_for(&["sandbox", "self_check"]);
+        for part in ["capabilities=none", "no_new_privs=on", "landlock=\"abi ", "seccomp=on", "self_check=passed"] {
+            assert!(sandbox.contains(part), "{drop_in:?}: {sandbox}");
+        }
+        assert!(!gate.log.text().contains("limit of open files: "), "{}", gate.log.text());
+        let config = Offer::default().config();
+        assert_eq!(gate.secured("submission", &config).say("QUIT").code, 221);
+        gate.signal("TERM");
+        assert_eq!(gate.ended().code(), Some(0));
+    }
 }
 
 /// What runs a command as a user without any right (util-linux).

@@ -117,6 +117,15 @@ impl Setup {
         self
     }
 
+    /// System calls that fail with that error, in whatever process of the binary's. What this host has no name for is left out.
+    #[must_use]
+    pub fn refused(self, calls: &[String], error: &str) -> Self {
+        let calls = calls.iter().map(|call| format!("?{call}")).collect::<Vec<_>>().join(",");
+        let (traced, answered) = (format!("trace={calls}"), format!("inject={calls}:error={error}"));
+        // strace answers in the kernel's place. -D: it is the child, and the binary keeps the place of the one that was started.
+        self.wrapped(&["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &traced, "-e", &answered])
+    }
+
     /// A program that starts the binary, with its first arguments. It must become the binary (exec).
     #[must_use]
     pub fn wrapped(mut self, words: &[&str]) -> Self {
