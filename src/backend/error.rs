@@ -96,10 +96,10 @@ pub enum ConnectError {
     },
     /// The capability list has no ID.
     #[error(
-        "backend {backend} has no ID in its capability list; choose another client_identity, since \"imap-id\" needs \
+        "backend {backend} takes no client's address by ID; choose another client_identity, since \"imap-id\" needs \
          Dovecot 2.0.9 or later"
     )]
-    IdNotAnnounced {
+    IdNotTaken {
         /// The backend.
         backend: BackendAddr,
     },
@@ -146,7 +146,7 @@ impl ConnectError {
             Self::Refused { .. } => Reason::new(Outcome::BackendError, "backend refused the connection"),
             Self::XclientNotAnnounced { .. }
             | Self::XclientRefused { .. }
-            | Self::IdNotAnnounced { .. }
+            | Self::IdNotTaken { .. }
             | Self::ProxyNotUnderstood { .. }
             | Self::Header { .. } => Reason::new(Outcome::BackendError, "backend refused the client identity"),
         }

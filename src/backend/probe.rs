@@ -103,8 +103,9 @@ async fn takes(
     limit: Duration,
 ) -> Result<(), ConnectError> {
     let seen = see(listener, backend, identity, hostname, limit).await?;
-    if identity == ClientIdentity::ImapId && !seen.announces("ID") {
-        return Err(ConnectError::IdNotAnnounced { backend: backend.clone() });
+    // Dovecot 1.2 has ID, too, and believes no address in it. It shows before a login what 2.0 and later keep for after it.
+    if identity == ClientIdentity::ImapId && (!seen.announces("ID") || seen.announces("NAMESPACE")) {
+        return Err(ConnectError::IdNotTaken { backend: backend.clone() });
     }
     Ok(())
 }

@@ -150,8 +150,8 @@ async fn a_new_deadline_takes_the_place_of_the_one_before() {
 }
 
 #[tokio::test]
-async fn only_a_backend_that_lists_id_is_said_to_take_it() {
-    for (listed, expected) in [("IMAP4rev1 ID", true), ("IMAP4rev1 IDLE", false)] {
+async fn only_a_backend_that_lists_id_as_dovecot_2_does_is_said_to_take_it() {
+    for (listed, expected) in [("IMAP4rev1 ID", true), ("IMAP4rev1 IDLE", false), ("IMAP4rev1 ID NAMESPACE", false)] {
         let greeting = format!("* OK [CAPABILITY {listed}] ready\r\n");
         let answer = format!("* CAPABILITY {listed}\r\nsg3 OK done\r\n");
         let backend = Script::new(&greeting, &[("sg3 CAPABILITY", &answer), ("ID (", "sg2 OK done\r\n")]).await;
@@ -159,7 +159,7 @@ async fn only_a_backend_that_lists_id_is_said_to_take_it() {
         let found = probe(&config.listeners[0], &backend.address, &config.hostname, &config.deadlines).await;
         let (_, takes) = found.takes.iter().find(|(identity, _)| *identity == ClientIdentity::ImapId).unwrap();
         assert_eq!(takes.is_ok(), expected, "{takes:?}");
-        assert!(expected || matches!(takes, Err(ConnectError::IdNotAnnounced { .. })), "{takes:?}");
+        assert!(expected || matches!(takes, Err(ConnectError::IdNotTaken { .. })), "{takes:?}");
     }
 }
 

@@ -69,11 +69,8 @@ impl Postfix {
         for path in [&queue, &data, &config] {
             std::fs::create_dir(path).expect("a directory");
         }
-        let id = |flag: &str| {
-            let output = Command::new("id").args([flag, "postfix"]).output().expect("id");
-            String::from_utf8_lossy(&output.stdout).trim().parse::<u32>().expect("the user postfix")
-        };
-        std::os::unix::fs::chown(&data, Some(id("-u")), None).expect("tests of the real servers run as root");
+        let postfix = account("passwd", "postfix");
+        std::os::unix::fs::chown(&data, Some(postfix), None).expect("tests of the real servers run as root");
 
         let mut map = String::new();
         for user in users {
@@ -189,6 +186,14 @@ impl Postfix {
             .filter(whole)
             .count()
     }
+}
+
+/// The number of a user (`passwd`) or a group (`group`).
+pub fn account(database: &str, name: &str) -> u32 {
+    let output = Command::new("getent").args([database, name]).output().expect("getent");
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    let number = line.split(':').nth(2).and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("no {name} in {database}"))
 }
 
 fn launch(config: &Path, queue: &Path) -> Server {

@@ -21,8 +21,10 @@ pub struct Stack {
     pub postfix: Postfix,
     /// Dovecot, with the PROXY protocol.
     pub dovecot: Dovecot,
-    users: Vec<String>,
-    mail: PathBuf,
+    /// Their names.
+    pub users: Vec<String>,
+    /// Where the users' Maildirs are.
+    pub mail: PathBuf,
 }
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| {

@@ -114,7 +114,7 @@ fn what_to_do_begins_behind_what_the_backend_said() {
     let errors = [
         ConnectError::ProxyNotUnderstood { backend: backend(), identity, reply: "500 no; never".into() },
         ConnectError::XclientRefused { backend: backend(), reply: "550 no; never".into() },
-        ConnectError::IdNotAnnounced { backend: backend() },
+        ConnectError::IdNotTaken { backend: backend() },
         unreachable(),
     ];
     for (error, advice) in errors.iter().zip(["set smtpd_", "add the address", "choose another", "check that it runs"])
