@@ -8,15 +8,16 @@ use super::{NOT_LOGGED, Sighting};
 
 /// What a line tells; `None` if it is not one of these.
 pub(super) fn sighting<'a>(line: &Line<'a>) -> Option<Sighting<'a>> {
-    // By syslog `dovecot: imap-login: Login: …`, in Dovecot's own file `imap-login: Info: Login: …`.
+    // By syslog `dovecot: imap-login: Login: …`, in Dovecot's own file `imap-login: Info: Login: …`, or the other way
+    // round in version 1.
+    let info = |message: &'a str| message.strip_prefix("Info: ").unwrap_or(message);
     let (login, message) = match line.program() {
-        "dovecot" | "sealgate" | "" => line.message.split_once(": ")?,
-        program => (program, line.message),
+        "dovecot" | "sealgate" | "" => info(line.message).split_once(": ")?,
+        program => (program, info(line.message)),
     };
     if !matches!(login, "imap-login" | "pop3-login" | "managesieve-login" | "submission-login") {
         return None;
     }
-    let message = message.strip_prefix("Info: ").unwrap_or(message);
     let ended = ["Disconnected", "Aborted login"].iter().any(|word| message.starts_with(word));
     let logged_in = ["Login: ", "Logged in: "].iter().any(|word| message.starts_with(word));
     if !ended && !logged_in {

@@ -20,6 +20,10 @@ pub(super) struct Line<'a> {
 impl<'a> Line<'a> {
     /// Takes `text` apart: a date of RFC 3164 or RFC 3339 or none, then host and tag, a tag, or neither.
     pub fn parse(text: &'a str, now: &Zoned) -> Self {
+        // Dovecot 1 writes its own file like this: `dovecot: Nov 21 22:36:05 Info: imap-login: Login: …`.
+        if let Some((time, message)) = text.strip_prefix("dovecot: ").and_then(|rest| rfc3164(rest, now)) {
+            return Self { time: Some(time), process: "dovecot", message };
+        }
         let (time, rest) =
             rfc3339(text).or_else(|| rfc3164(text, now)).map_or((None, text), |(t, rest)| (Some(t), rest));
         let (first, behind) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -114,6 +118,13 @@ mod tests {
                 "dovecot",
                 "imap-login: x",
             ),
+            (
+                "dovecot: Feb  1 22:36:05 Info: imap-login: Login: x",
+                Some("2026-02-01T22:36:05Z"),
+                "dovecot",
+                "Info: imap-login: Login: x",
+            ),
+            ("dovecot: Info: imap-login: x", None, "dovecot", "Info: imap-login: x"),
             ("Feb  1 22:36:05 imap-login: Info: Login", Some("2026-02-01T22:36:05Z"), "imap-login", "Info: Login"),
             (
                 "2026-02-01T22:36:05.042+00:00 event=ended a=b: c",

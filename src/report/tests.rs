@@ -182,6 +182,19 @@ fn what_dovecot_says_of_a_login_tells_how_it_came() {
 }
 
 #[test]
+fn a_login_is_found_in_the_log_of_every_dovecot() {
+    let login = "Login: user=<a>, method=PLAIN, rip=192.0.2.1, lip=192.0.2.2, TLS\n";
+    for before in [
+        "Nov 21 22:36:05 mail dovecot: imap-login: ",
+        "dovecot: Nov 21 22:36:05 Info: imap-login: ", // 1.0 to 1.2, in a file of its own
+        "Nov 21 22:36:05 imap-login: Info: ",
+    ] {
+        let found = json(&format!("{before}{login}"));
+        assert_eq!((&found["tls_sessions"], found["first"].is_null()), (&1.into(), false), "{found}");
+    }
+}
+
+#[test]
 fn nobody_is_said_to_be_locked_out_only_while_nobody_was() {
     let modern = "event=secured service=imaps client=203.0.113.5 tls_version=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384\n";
     let failed = |reason: &str| {
