@@ -1,6 +1,10 @@
 //! Commands that the old server would obey, with the real Postfix behind the gate: those that speak of who the client is, two
 //! in one line, and content that was sent ahead of its time. `smtp` has them in memory, in every form.
 
+use std::sync::{Arc, Mutex};
+
+use crate::support::base64;
+use crate::support::fake::{self, Fake};
 use crate::support::gate::{Setup, gate};
 use crate::support::stack::stack;
 use crate::support::wire::{Offer, Wire};
@@ -174,4 +178,60 @@ fn content_behind_a_refused_data_is_not_obeyed() {
         assert!(!rest.contains("354"), "{ahead}: {rest}");
     }
     assert_eq!(user.count(), 0);
+}
+
+#[test]
+fn a_response_that_no_backend_asked_for_reaches_none_and_no_log() {
+    let heard = Arc::new(Mutex::new(String::new()));
+    let backend = {
+        let heard = heard.clone();
+        fake::smtp(move |line, _| {
+            let mut heard = heard.lock().expect("no panic");
+            heard.push_str(line);
+            heard.push('\n');
+            None
+        })
+    };
+    let smtp = Fake::start(backend);
+    let gate = Setup::new()
+        .listener_with("smtp", smtp.port, "none", "allow_relay_as_proxy = true")
+        .wrapped(&["env", "SEALGATE_LOG=trace"])
+        .start();
+    // Base64 that a command could be: no `=`, no `+`, no `/`.
+    let (user, secret) = (base64("alices"), base64("badSecretCanaryBirdSings"));
+    assert!([&user, &secret].iter().all(|word| word.bytes().all(|octet| octet.is_ascii_alphanumeric())));
+    let login = ["AUTH LOGIN", &user, &secret];
+    let config = Offer::default().config();
+    for tls in [false, true] {
+        let session = || {
+            if tls {
+                return gate.secured("smtp", &config);
+            }
+            let mut wire = gate.connect("smtp");
+            wire.reply();
+            wire.say("EHLO client.example.org");
+            wire
+        };
+        // As a client that reads each answer and goes on all the same, or whose lines come when each of them is out; before
+        // the backend is there, and when it is.
+        let mut wire = session();
+        for line in login {
+            assert!(wire.say(line).code >= 500, "{line}");
+        }
+        assert_eq!(wire.say("MAIL FROM:<sender@example.net>").code, 250);
+        for line in login {
+            assert!(wire.say(line).code >= 500, "{line}");
+        }
+        assert_eq!(wire.say("QUIT").code, 221);
+        // And all at once.
+        let mut wire = session();
+        wire.send(format!("{}\r\nQUIT\r\n", login.join("\r\n")));
+        wire.rest();
+    }
+    let heard = heard.lock().expect("no panic");
+    assert_eq!(heard.matches("MAIL FROM").count(), 2, "{heard}");
+    for word in [&user, &secret] {
+        assert!(!heard.contains(&word.to_ascii_uppercase()), "{heard}");
+        assert!(!gate.log.text().contains(word.as_str()), "{}", gate.log.text());
+    }
 }

@@ -46,8 +46,11 @@ pub enum Verb {
     Vrfy,
     /// RFC 5321 §4.1.1.8.
     Help,
-    /// Whatever the backend may answer alone.
+    /// Whatever else the backend may answer alone.
     Other,
+    /// What is not in the table. No backend hears it: like an extension's keyword, a verb that the gate does not know could change what
+    /// the octets mean, and what a client takes for a command of nobody's may be a SASL response to an AUTH that was refused.
+    Unknown,
     /// Never for a client behind a gate: it would speak of who the client is, swap the roles or open a raw exchange.
     Forbidden,
     /// An HTTP request: a browser was tricked into talking to us, or a scanner.
@@ -128,7 +131,7 @@ pub fn parse(line: &[u8]) -> Option<Command<'_>> {
     }
     let argument = argument.trim_ascii();
     // A browser's script may call its method what it likes, and no command that we do not know is about a path.
-    let unknown = if argument.starts_with(b"/") { Verb::Http } else { Verb::Other };
+    let unknown = if argument.starts_with(b"/") { Verb::Http } else { Verb::Unknown };
     let (verb, name) = COMMANDS
         .iter()
         .find(|entry| word.eq_ignore_ascii_case(entry.word.as_bytes()))
@@ -167,7 +170,7 @@ pub fn is_one_command(text: &[u8]) -> bool {
 }
 
 fn is_unknown(command: Command<'_>) -> bool {
-    command.verb == Verb::Other && command.name == "unknown"
+    command.verb == Verb::Unknown
 }
 
 /// What the gate wants to know of a MAIL command.
@@ -228,7 +231,7 @@ mod tests {
             (b"ehlo  me ", Some((Verb::Ehlo, "ehlo", b"me"))),
             (b"Mail\tFROM:<a@b>", Some((Verb::Mail, "mail", b"FROM:<a@b>"))),
             (b"DATA", Some((Verb::Data, "data", b""))),
-            (b"DATAX", Some((Verb::Other, "unknown", b""))),
+            (b"DATAX", Some((Verb::Unknown, "unknown", b""))),
             (b"ETRN x", Some((Verb::Other, "etrn", b"x"))),
             (b"XCLIENT ADDR=1.2.3.4", Some((Verb::Forbidden, "xclient", b"ADDR=1.2.3.4"))),
             (b"x-anonymoustls", Some((Verb::Forbidden, "x-anonymoustls", b""))),

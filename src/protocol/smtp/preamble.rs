@@ -90,6 +90,9 @@ impl SmtpPreamble {
             Verb::Forbidden => {
                 return self.refuse(command.name, replies::FORBIDDEN, reasons::FORBIDDEN, to_client, events);
             }
+            Verb::Unknown if self.optional => {
+                return self.refuse(command.name, replies::UNKNOWN, reasons::UNKNOWN, to_client, events);
+            }
             Verb::Auth if self.optional => {
                 return self.refuse(command.name, replies::NO_AUTH, reasons::AUTH_HIDDEN, to_client, events);
             }
@@ -101,7 +104,7 @@ impl SmtpPreamble {
                 self.refuse(command.name, replies::STARTTLS_FIRST, reasons::STARTTLS_FIRST, to_client, events)?;
                 return Ok(Next::Close);
             }
-            Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Other | Verb::Auth => {
+            Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Other | Verb::Unknown | Verb::Auth => {
                 return self.refuse(command.name, replies::STARTTLS_FIRST, reasons::STARTTLS_FIRST, to_client, events);
             }
         }

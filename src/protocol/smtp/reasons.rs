@@ -6,6 +6,7 @@ use crate::facts::{Outcome, Reason};
 use crate::protocol::Violation;
 
 pub const BAD_SYNTAX: Reason = Reason::new(Outcome::ClientError, "bad command syntax");
+pub const UNKNOWN: Reason = Reason::new(Outcome::ClientError, "unknown command");
 pub const BARE_NEWLINE: Reason = Reason::new(Outcome::ClientError, "bare newline in command");
 pub const LINE_TOO_LONG: Reason = Reason::new(Outcome::ClientError, "command line too long");
 pub const BAD_CHUNK: Reason = Reason::new(Outcome::ClientError, "bad chunk size");

@@ -11,6 +11,7 @@ pub const CANNOT_VRFY: &[u8] = b"252 2.5.0 Cannot VRFY user, but will take a mes
 pub const READY_FOR_TLS: &[u8] = b"220 2.0.0 Ready to start TLS\r\n";
 
 pub const BAD_SYNTAX: &[u8] = b"500 5.5.2 Error: bad syntax\r\n";
+pub const UNKNOWN: &[u8] = b"500 5.5.2 Error: command not recognized\r\n";
 pub const BARE_NEWLINE: &[u8] =
     b"500 5.5.2 Error: a line ends in CRLF and holds no other CR or LF (openssl s_client: add -crlf)\r\n";
 pub const LINE_TOO_LONG: &[u8] = b"500 5.5.2 Error: line too long\r\n";

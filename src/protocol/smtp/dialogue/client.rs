@@ -136,6 +136,7 @@ impl SmtpDialogue {
                 return Ok(self.refuse(name, len, reply, reasons::STARTTLS_AGAIN, out));
             }
             Verb::Forbidden => return Ok(self.refuse(name, len, replies::FORBIDDEN, reasons::FORBIDDEN, out)),
+            Verb::Unknown => return Ok(self.refuse(name, len, replies::UNKNOWN, reasons::UNKNOWN, out)),
             Verb::Http => return self.violate(reasons::HTTP.violation(replies::NOT_HTTP)),
             Verb::Noop | Verb::Vrfy | Verb::Help | Verb::Other => Pending::Other(name),
         };

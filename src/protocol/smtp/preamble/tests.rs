@@ -87,7 +87,8 @@ fn it_greets() {
 #[test]
 fn rfc3207_4_what_is_said_before_tls() {
     let first = "530 5.7.0 Must issue a STARTTLS command first\r\n";
-    let twice = [EHLO, "250 2.0.0 Ok\r\n", "220 2.0.0 Ready to start TLS\r\n"].concat();
+    let (unknown, ready) = ("500 5.5.2 Error: command not recognized\r\n", "220 2.0.0 Ready to start TLS\r\n");
+    let twice = [EHLO, "250 2.0.0 Ok\r\n", ready].concat();
     let cases: &[(&str, &str, &str, End, &str)] = &[
         ("both", "EHLO c\r\n", EHLO, End::Open, ""),
         ("both", "HELO c\r\n", "250 mx.example.com\r\n", End::Open, ""),
@@ -111,7 +112,9 @@ fn rfc3207_4_what_is_said_before_tls() {
         ("submission", "WHAT\r\n", first, End::Open, ""),
         ("submission", "BDAT 10\r\nSTARTTLS\r\n", first, End::Closed, "STARTTLS\r\n"),
         ("smtp", "MAIL FROM:<>\r\nX\r\n", "", End::Stays(None), "MAIL FROM:<>\r\nX\r\n"),
-        ("smtp", "EHLO c d\r\nWHAT\r\n", EHLO, End::Stays(Some("EHLO c d".to_owned())), "WHAT\r\n"),
+        ("smtp", "EHLO c d\r\nEXPN x\r\n", EHLO, End::Stays(Some("EHLO c d".to_owned())), "EXPN x\r\n"),
+        // What nobody knows is no reason to ask the backend, nor to give TLS up.
+        ("smtp", "WHAT\r\nSTARTTLS\r\n", &[unknown, ready].concat(), End::StartTls, ""),
     ];
     for (services, input, expected, end, left) in cases {
         let services: &[&str] = if *services == "both" { &["smtp", "submission"] } else { &[services] };
@@ -122,6 +125,20 @@ fn rfc3207_4_what_is_said_before_tls() {
             assert_eq!(seen.left, *left, "{service} {input:?}");
         }
     }
+}
+
+#[test]
+fn a_response_behind_a_refused_auth_does_not_bring_the_backend_in() {
+    // Its log would have the secret as an unknown verb, whether the client has heard the refusal or not.
+    let login = "AUTH LOGIN\r\nYWxpY2Ux\r\nc2VjcmV0\r\n";
+    for service in ["smtp", "submission"] {
+        let seen = run(service, login.as_bytes());
+        assert_eq!((seen.end, seen.left.as_str()), (End::Open, ""), "{service}");
+        assert_eq!(seen.to_client.matches("\r\n").count(), 3, "{service}: {}", seen.to_client);
+    }
+    // It is no command, and the next one may be.
+    let seen = run("smtp", [login, "MAIL FROM:<>\r\n"].concat().as_bytes());
+    assert_eq!((seen.end, seen.left.as_str()), (End::Stays(None), "MAIL FROM:<>\r\n"));
 }
 
 #[test]

@@ -31,6 +31,8 @@ fn what_the_gate_refuses_never_reaches_the_backend() {
         ("PROXY TCP4 1.2.3.4 1.2.3.4 1 2", forbidden),
         ("BURL imap://x LAST", forbidden),
         ("TURN", forbidden),
+        ("WHAT is this", "500 5.5.2 Error: command not recognized\r\n"),
+        ("XPROXYFROM IP=1.2.3.4", "500 5.5.2 Error: command not recognized\r\n"),
         ("STARTTLS", "503 5.5.1 Error: TLS already active\r\n"),
         ("AUTH PLAIN x", "503 5.5.1 Error: AUTH not available\r\n"),
         ("MAIL FROM:<a@b> BODY=BINARYMIME", "501 5.5.4 Error: BODY=BINARYMIME was not offered\r\n"),
@@ -49,13 +51,13 @@ fn what_the_gate_refuses_never_reaches_the_backend() {
 }
 
 #[test]
-fn what_the_gate_does_not_know_the_backend_answers() {
-    let (client, backend, _) = after(&smtp(), &hello(), &[c("WHAT is this\r\nETRN x\r\n"), b("500 ?\r\n250 e\r\n")]);
+fn what_only_the_backend_knows_it_answers() {
+    let (client, backend, _) = after(&smtp(), &hello(), &[c("EXPN y\r\nETRN x\r\n"), b("500 ?\r\n250 e\r\n")]);
     assert_eq!(client, "500 ?\r\n250 e\r\n");
-    assert_eq!(backend, "WHAT is this\r\nETRN x\r\n");
+    assert_eq!(backend, "EXPN y\r\nETRN x\r\n");
     // But no raw exchange.
     for steps in [
-        [c("WHAT\r\n"), b("354 go\r\n")],
+        [c("ETRN x\r\n"), b("354 go\r\n")],
         [c("RCPT TO:<x>\r\n"), b("354 go\r\n")],
         [c("NOOP\r\n"), b("334 go\r\n")],
         [c("DATA\r\n"), b("334 go\r\n")],
@@ -188,6 +190,13 @@ fn a_response_behind_a_refused_auth_never_becomes_a_command() {
     assert!(client.ends_with("554 5.5.0 Error: more sent before the answer to AUTH\r\n"), "{client}");
     assert_eq!(backend, "NOOP\r\n");
     assert_eq!(seen.end, End::Violated("more before the answer to AUTH"));
+    // Nor if it comes when the refusal has gone out, as to a client far away that did not wait.
+    let late = [c("AUTH LOGIN\r\n"), b("504 no\r\n"), c("QVVUSA\r\n"), c("c2VjcmV0\r\n")];
+    let (client, backend, seen) = after(&submission(), &hello(), &late);
+    let unknown = "500 5.5.2 Error: command not recognized\r\n";
+    assert_eq!(client, ["504 no\r\n", unknown, unknown].concat());
+    assert_eq!(backend, "AUTH LOGIN\r\n");
+    assert_eq!(seen.end, End::Open(Wait::Command));
     // After a login it is a command, and one that came later is one in any case.
     let taken = [c("AUTH PLAIN x\r\nNOOP\r\n"), b("235 ok\r\n"), b("250 n\r\n")];
     let refused = [c("AUTH PLAIN x\r\n"), b("535 no\r\n"), c("NOOP\r\n"), b("250 n\r\n")];
@@ -265,7 +274,7 @@ fn twenty_errors_are_the_end() {
     assert!(client.ends_with("\r\n421 4.7.0 Error: too many errors\r\n"), "{client}");
     assert_eq!(seen.end, End::Violated("too many errors"));
     // The backend's, after all that it owes.
-    let (client, _, seen) = after(&smtp(), &hello(), &[c("WHAT\r\n".repeat(25)), b("500 ?\r\n".repeat(25))]);
+    let (client, _, seen) = after(&smtp(), &hello(), &[c("EXPN x\r\n".repeat(25)), b("500 ?\r\n".repeat(25))]);
     assert_eq!(client.matches("500 ").count(), 25);
     assert!(client.ends_with("\r\n421 4.7.0 Error: too many errors\r\n"), "{client}");
     assert_eq!(seen.end, End::Violated("too many errors"));
