@@ -128,10 +128,9 @@ impl Notes {
             Event::Helo(name) => self.record.helo = Some(name),
             Event::Command { name, ok } => self.count(name, ok),
             Event::Auth { method, user, ok } => {
+                // Also where it does not show: who failed before must not be named for whoever comes in.
                 self.record.method = Some(method);
-                if user.is_some() {
-                    self.record.user = user;
-                }
+                self.record.user = user;
                 self.record.authenticated |= ok;
                 let (limits, client) = (&self.shared.limits, self.record.client.ip());
                 if ok {

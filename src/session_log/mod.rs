@@ -256,7 +256,7 @@ pub struct Record {
     pub offered: Option<Arc<Offered>>,
     /// The client's last EHLO or HELO name.
     pub helo: Option<String>,
-    /// The user that logged in, or last tried to.
+    /// The user that logged in, or last tried to; none where the mechanism does not show it.
     pub user: Option<String>,
     /// The mechanism last tried.
     pub method: Option<String>,

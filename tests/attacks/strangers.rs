@@ -1,9 +1,10 @@
 //! What is no mail client, or one with something up its sleeve: closed at once, and logged once with what it was.
 
+use crate::support::base64;
 use crate::support::gate::gate;
 use crate::support::logs::Log;
-use crate::support::wire::Wire;
-use crate::support::wire::client_hello;
+use crate::support::stack::{PASSWORD, stack};
+use crate::support::wire::{Offer, Wire, client_hello};
 
 /// The last record of the session of a client's port.
 fn ended(log: &Log, port: u16, service: &str) -> String {
@@ -152,5 +153,32 @@ fn cve_2011_0411_commands_behind_starttls_are_refused() {
         let rest = wire.rest();
         assert!(!rest.contains("220 ") && !rest.contains("a OK"), "{service}: no TLS may follow: {rest}");
         log.wait_for(&[&format!("client_port={} ", wire.port), "outcome=policy", "commands sent behind STARTTLS"]);
+    }
+}
+
+#[test]
+fn a_login_that_shows_no_name_is_not_logged_under_the_name_of_one_that_failed() {
+    let (gate, _shown) = gate();
+    let (stack, _stack_shown) = stack();
+    let config = Offer::default().config();
+    // Base64 whose padding leaves over bits that are not zero (RFC 4648 §3.5): Dovecot reads it, the gate's log does not.
+    let mine = base64(format!("\0{}\0{PASSWORD}", stack.user().name));
+    let careless = mine.strip_suffix("Q==").expect("a last digit whose spare bits are zero").to_owned() + "R==";
+    for service in ["submission", "imaps"] {
+        let victim = format!("victim-of-{service}");
+        let theirs = base64(format!("\0{victim}\0guess"));
+        let log = gate.log.tail();
+        let mut wire = gate.secured(service, &config);
+        if service == "imaps" {
+            assert!(wire.tagged("a", &format!("AUTHENTICATE PLAIN {theirs}")).concat().starts_with("a NO"));
+            assert!(wire.tagged("b", &format!("AUTHENTICATE PLAIN {careless}")).concat().contains("b OK"));
+            wire.tagged("z", "LOGOUT");
+        } else {
+            assert_eq!(wire.say(&format!("AUTH PLAIN {theirs}")).code, 535);
+            assert_eq!(wire.say(&format!("AUTH PLAIN {careless}")).code, 235);
+            assert_eq!(wire.say("QUIT").code, 221);
+        }
+        let record = log.wait_for(&["event=ended", &format!("service={service} "), "auth=ok", "auth_failures=1"]);
+        assert!(!record.contains(&victim), "{record}");
     }
 }
