@@ -1,7 +1,7 @@
 //! Who is logging in, as far as a SASL mechanism shows it (RFC 4422). For the log alone: the backend decides.
 //!
 //! Responses are decoded lazily and no further than the end of the user name, so that a password
-//! never exists in decoded form here.
+//! never exists in decoded form here. Where more names may follow, the rest goes by octet for octet, and none is kept.
 
 /// The most octets of a user name that a log gets to see.
 const NAME_LIMIT: usize = 255;
@@ -28,13 +28,18 @@ pub fn user_name(mechanism: &str, response: &[u8]) -> Option<String> {
             let space = memchr::memrchr(b' ', &all)?;
             all.get(..space)?.to_vec()
         }
-        // Google's format: user=‹name› ^A auth=Bearer ‹token› ^A ^A.
+        // Google's format: user=‹name› ^A auth=Bearer ‹token› ^A ^A. Of several names Dovecot takes the last.
         "XOAUTH2" => {
             expect(&mut octets, b"user=")?;
-            until(&mut octets, 1)?
+            let name = until(&mut octets, 1)?;
+            (!has_field(&mut octets, b"user=")).then_some(name)?
         }
-        // RFC 7628 §3.1: a GS2 header, then ^A and key-value pairs.
-        "OAUTHBEARER" => gs2_authzid(&mut octets)?,
+        // RFC 7628 §3.1: a GS2 header, then ^A and key-value pairs. Of several names in the header Dovecot takes the last.
+        "OAUTHBEARER" => {
+            let name = gs2_authzid(&mut octets)?;
+            expect(&mut octets, b"\x01")?;
+            name
+        }
         // RFC 5802 §7: a GS2 header, then n=‹saslname›,r=‹nonce›.
         scram if scram.starts_with("SCRAM-") => {
             gs2_authzid(&mut octets)?;
@@ -44,6 +49,12 @@ pub fn user_name(mechanism: &str, response: &[u8]) -> Option<String> {
         _ => return None,
     };
     (!name.is_empty()).then(|| printable(&name))
+}
+
+/// Whether the client speaks first. In CRAM-MD5 the server does (RFC 2195 §2), so that a response right with the command is none:
+/// Dovecot passes over it and challenges all the same, and the name that counts is in the answer to that.
+pub fn client_speaks_first(mechanism: &str) -> bool {
+    !mechanism.eq_ignore_ascii_case("CRAM-MD5")
 }
 
 /// A mechanism's name for the log: upper case, `?` for octets outside RFC 4422 §3.1's grammar, at most its 20 octets.
@@ -79,6 +90,22 @@ fn until(octets: &mut impl Iterator<Item = u8>, end: u8) -> Option<Vec<u8>> {
 /// Whether `text` comes next.
 fn expect(octets: &mut impl Iterator<Item = u8>, text: &[u8]) -> Option<()> {
     text.iter().all(|wanted| octets.next() == Some(*wanted)).then_some(())
+}
+
+/// Whether one of the fields that ^A parts begins like that.
+fn has_field(octets: &mut impl Iterator<Item = u8>, begin: &[u8]) -> bool {
+    let mut rest = Some(begin.iter());
+    for octet in octets {
+        rest = match rest {
+            _ if octet == 1 => Some(begin.iter()),
+            Some(mut rest) => rest.next().is_some_and(|wanted| *wanted == octet).then_some(rest),
+            None => None,
+        };
+        if rest.as_ref().is_some_and(|rest| rest.len() == 0) {
+            return true;
+        }
+    }
+    false
 }
 
 /// RFC 5801 §4: `n`, `y` or `p=‹binding›`, a comma, an optional `a=‹authzid›`, a comma. The authzid, perhaps empty.
@@ -197,6 +224,10 @@ mod tests {
             ("CRAM-MD5", b"alice", None),
             ("XOAUTH2", b"user=alice@example.com\x01auth=Bearer token\x01\x01", Some("alice@example.com")),
             ("XOAUTH2", b"auth=Bearer token\x01\x01", None),
+            ("XOAUTH2", b"user=alice\x01host=h\x01auth=Bearer user=\x01uservice=x\x01\x01", Some("alice")),
+            ("XOAUTH2", b"user=victim\x01user=alice\x01auth=Bearer token\x01\x01", None),
+            ("XOAUTH2", b"user=victim\x01auth=Bearer token\x01\x01user=alice\x01", None),
+            ("OAUTHBEARER", b"n,a=victim,a=alice,\x01auth=Bearer t\x01\x01", None),
             ("OAUTHBEARER", b"n,a=alice@example.com,\x01host=h\x01auth=Bearer t\x01\x01", Some("alice@example.com")),
             ("OAUTHBEARER", b"n,,\x01auth=Bearer t\x01\x01", None),
             ("SCRAM-SHA-256", b"n,,n=alice,r=nonce", Some("alice")),

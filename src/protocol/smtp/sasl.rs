@@ -18,7 +18,7 @@ impl Exchange {
         let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let method = sasl::method(words.next().unwrap_or_default());
         let mut exchange = Self { method, user: None, responded: false };
-        if let Some(initial) = words.next() {
+        if let Some(initial) = words.next().filter(|_| sasl::client_speaks_first(&exchange.method)) {
             exchange.response(initial);
         }
         exchange
@@ -54,6 +54,15 @@ mod tests {
         exchange.response(b"=");
         exchange.response(b"c2VjcmV0");
         assert_eq!(exchange.user, None);
+    }
+
+    #[test]
+    fn rfc2195_2_a_response_to_no_challenge_names_nobody() {
+        // "victim 00", "alice 00".
+        let mut exchange = Exchange::new(b"cram-md5 dmljdGltIDAw");
+        assert_eq!(exchange.user, None);
+        exchange.response(b"YWxpY2UgMDA=");
+        assert_eq!(exchange.user.as_deref(), Some("alice"));
     }
 
     #[test]

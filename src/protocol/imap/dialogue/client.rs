@@ -287,6 +287,7 @@ fn login(command: &Command<'_>) -> Option<Login> {
             let (mechanism, initial) = command::token(arguments);
             let method = sasl::method(mechanism);
             // RFC 4959 §3: the initial response.
+            let initial = initial.filter(|_| sasl::client_speaks_first(&method));
             let user = initial.and_then(|response| sasl::user_name(&method, response));
             Some(Login { method, user, unnamed: initial.is_none() })
         }

@@ -190,9 +190,14 @@ fn rfc9051_6_2_2_authentication_exchanges_pass_line_by_line() {
             ],
             auth("SCRAM-SHA-1", Some("alice"), true),
         ),
+        // The server speaks first (RFC 2195 §2): "victim 00" answers no challenge, "alice 00" does.
+        (
+            &[c("a AUTHENTICATE CRAM-MD5 dmljdGltIDAw\r\n"), b("+ PDE=\r\n"), c("YWxpY2UgMDA=\r\n"), b("a OK in\r\n")],
+            auth("CRAM-MD5", Some("alice"), true),
+        ),
         (&[c("a AUTHENTICATE NO\"SUCH\r\n"), b("a NO none\r\n")], auth("NO?SUCH", None, false)),
     ];
-    for (steps, event) in cases.iter().take(7) {
+    for (steps, event) in cases.iter().take(8) {
         let seen = greeted(steps);
         assert_eq!(auths(&seen), std::slice::from_ref(event), "{steps:?}");
         let (mut to_backend, mut to_client) = (Vec::new(), Vec::new());
