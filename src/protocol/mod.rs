@@ -225,8 +225,8 @@ pub enum Event {
         /// Whether it succeeded.
         ok: bool,
     },
-    /// The backend has judged a login. One that was cancelled, malformed, out of place or not judged for want of something over
-    /// there is none: whoever counts failures bans clients for them. The password is never here.
+    /// The backend has judged a login. One that was cancelled before that, malformed, out of place or not judged for want of
+    /// something over there is none: whoever counts failures bans clients for them. The password is never here.
     Auth {
         /// Upper case: `PLAIN`, `LOGIN`, …; `?` for octets outside the grammar.
         method: String,

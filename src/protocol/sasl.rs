@@ -57,6 +57,13 @@ pub fn client_speaks_first(mechanism: &str) -> bool {
     !mechanism.eq_ignore_ascii_case("CRAM-MD5")
 }
 
+/// Whether a challenge behind the client's first response says that the credentials are no good, as with tokens: the client may
+/// then cancel or go away, and would have guessed for nothing if only the end of the exchange counted (RFC 7628 §3.2.3).
+pub fn challenge_is_refusal(mechanism: &str, challenge: &[u8]) -> bool {
+    ["XOAUTH2", "OAUTHBEARER"].iter().any(|token| mechanism.eq_ignore_ascii_case(token))
+        && !challenge.trim_ascii().is_empty()
+}
+
 /// A mechanism's name for the log: upper case, `?` for octets outside RFC 4422 §3.1's grammar, at most its 20 octets.
 pub fn method(name: &[u8]) -> String {
     let known = |octet: &u8| match octet.to_ascii_uppercase() {

@@ -10,6 +10,8 @@ pub struct Exchange {
     /// Known once the first response showed it.
     pub user: Option<String>,
     responded: bool,
+    /// A challenge has said that the credentials are no good.
+    refused: bool,
 }
 
 impl Exchange {
@@ -17,11 +19,22 @@ impl Exchange {
     pub fn new(argument: &[u8]) -> Self {
         let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let method = sasl::method(words.next().unwrap_or_default());
-        let mut exchange = Self { method, user: None, responded: false };
+        let mut exchange = Self { method, user: None, responded: false, refused: false };
         if let Some(initial) = words.next().filter(|_| sasl::client_speaks_first(&exchange.method)) {
             exchange.response(initial);
         }
         exchange
+    }
+
+    /// A challenge; whether it is the first that says that the credentials are no good.
+    pub fn challenge(&mut self, text: &[u8]) -> bool {
+        let refusal = self.responded && sasl::challenge_is_refusal(&self.method, text);
+        refusal && !std::mem::replace(&mut self.refused, true)
+    }
+
+    /// Whether that was said by a challenge, before the end of the exchange.
+    pub fn was_refused(&self) -> bool {
+        self.refused
     }
 
     /// A response of the client, without its CRLF. Only the first one may name the user; with LOGIN the second is the password.

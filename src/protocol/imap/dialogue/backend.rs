@@ -8,7 +8,7 @@ use super::super::response::{First, Kind, Response, Status, first};
 use super::super::{reasons, violation};
 use super::{BeforeLogin, Turn};
 use crate::facts::Reason;
-use crate::protocol::{Event, Out, Verdict, Violation};
+use crate::protocol::{Event, Out, Verdict, Violation, sasl};
 
 impl BeforeLogin {
     /// Judges what the backend sent.
@@ -25,7 +25,7 @@ impl BeforeLogin {
             return self.greeting(line, &response, out);
         }
         match response.kind {
-            Kind::Continue => self.proceed(line),
+            Kind::Continue => self.proceed(line, &response, out),
             Kind::Status { status: Status::PreAuth } => Err(self.distrust(reasons::BACKEND_UNASKED)),
             Kind::Status { status } => {
                 self.bye |= status == Status::Bye;
@@ -59,7 +59,7 @@ impl BeforeLogin {
     }
 
     /// The backend asks for a literal or for a line of an authentication exchange.
-    fn proceed(&mut self, line: &[u8]) -> Result<Verdict, Violation> {
+    fn proceed(&mut self, line: &[u8], response: &Response<'_>, out: &mut Out) -> Result<Verdict, Violation> {
         match self.turn {
             Turn::Continue { octets, kind } => {
                 self.turn = if octets == 0 { Turn::Rest } else { Turn::Octets(octets) };
@@ -75,10 +75,20 @@ impl BeforeLogin {
             }
             Turn::Reply if self.pending.front().is_some_and(|command| command.name == "authenticate") => {
                 self.turn = Turn::Response;
+                self.challenged(line.get(response.text()).unwrap_or_default(), out);
                 Ok(Verdict::Pass(line.len()))
             }
             // What it asks for would be raw octets that nobody judged.
             _ => Err(self.distrust(reasons::BACKEND_UNASKED)),
+        }
+    }
+
+    /// With some mechanisms it is a challenge that refuses, and the rest is form.
+    fn challenged(&mut self, text: &[u8], out: &mut Out) {
+        let Some(login) = self.login.as_mut().filter(|login| !login.unnamed && !login.refused) else { return };
+        if sasl::challenge_is_refusal(&login.method, text) {
+            login.refused = true;
+            out.events.push(Event::Auth { method: login.method.clone(), user: login.user.clone(), ok: false });
         }
     }
 
@@ -114,7 +124,7 @@ impl BeforeLogin {
         let is_login = matches!(name, "login" | "authenticate");
         if is_login
             && let Some(login) = self.login.take()
-            && (ok || is_verdict(status, line, response))
+            && (ok || (!login.refused && is_verdict(status, line, response)))
         {
             out.events.push(Event::Auth { method: login.method, user: login.user, ok });
         }

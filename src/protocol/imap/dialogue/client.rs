@@ -281,7 +281,7 @@ fn login(command: &Command<'_>) -> Option<Login> {
             let name =
                 command::astring(arguments).filter(|(_, rest)| arguments.get(rest.clone()).is_some_and(is_followed));
             let user = name.map(|(name, _)| sasl::printable(&name));
-            Some(Login { method: "PLAIN".to_owned(), unnamed: arguments.starts_with(b"{"), user })
+            Some(Login { method: "PLAIN".to_owned(), unnamed: arguments.starts_with(b"{"), user, refused: false })
         }
         "authenticate" => {
             let (mechanism, initial) = command::token(arguments);
@@ -289,7 +289,7 @@ fn login(command: &Command<'_>) -> Option<Login> {
             // RFC 4959 §3: the initial response.
             let initial = initial.filter(|_| sasl::client_speaks_first(&method));
             let user = initial.and_then(|response| sasl::user_name(&method, response));
-            Some(Login { method, user, unnamed: initial.is_none() })
+            Some(Login { method, user, unnamed: initial.is_none(), refused: false })
         }
         _ => None,
     }

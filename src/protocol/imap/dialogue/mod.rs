@@ -79,6 +79,8 @@ struct Login {
     user: Option<String>,
     /// Whether the user name is still to come: LOGIN's first literal, AUTHENTICATE's first response.
     unnamed: bool,
+    /// A challenge has said that the credentials are no good.
+    refused: bool,
 }
 
 impl BeforeLogin {

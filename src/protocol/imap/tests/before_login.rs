@@ -159,6 +159,32 @@ fn a_login_that_was_not_judged_has_not_failed() {
 }
 
 #[test]
+fn rfc7628_3_2_3_a_challenge_that_refuses_a_token_is_a_failed_login_however_the_exchange_ends() {
+    // "user=alice", ^A, "auth=Bearer x", ^A ^A; and what is said of it.
+    let (token, no) = ("dXNlcj1hbGljZQFhdXRoPUJlYXJlciB4AQE=", "+ eyJzdGF0dXMiOiI0MDEifQ==\r\n");
+    let initial = || c(format!("a AUTHENTICATE XOAUTH2 {token}\r\n"));
+    for steps in [
+        [initial(), b(no)].as_slice(),
+        &[initial(), b(no), c("*\r\n"), b("a BAD cancelled\r\n")],
+        &[initial(), b(no), c("\r\n"), b("a NO no\r\n")],
+        &[
+            c("a AUTHENTICATE XOAUTH2\r\n"),
+            b("+ \r\n"),
+            c(format!("{token}\r\n")),
+            b(no),
+            c("*\r\n"),
+            b("a BAD no\r\n"),
+        ],
+    ] {
+        assert_eq!(auths(&greeted(steps)), [auth("XOAUTH2", Some("alice"), false)], "{steps:?}");
+    }
+    for asks in ["+\r\n", "+ \r\n"] {
+        let steps = [c("a AUTHENTICATE XOAUTH2 =\r\n"), b(asks), c("*\r\n"), b("a BAD cancelled\r\n")];
+        assert_eq!(auths(&greeted(&steps)), [], "{asks:?}");
+    }
+}
+
+#[test]
 fn rfc9051_6_2_2_authentication_exchanges_pass_line_by_line() {
     let (start, plain, two) = ("a AUTHENTICATE PLAIN\r\n", "AGFsaWNlAHNlY3JldA==\r\n", "+ VXNlcm5hbWU6\r\n");
     let cases: &[(&[Step], Event)] = &[

@@ -9,7 +9,7 @@ use crate::facts::Reason;
 use crate::protocol::smtp::capabilities::{self, Auth};
 use crate::protocol::smtp::command::{self, Verb};
 use crate::protocol::smtp::received::Hello;
-use crate::protocol::smtp::reply::{Reply, ReplyParse, first_reply};
+use crate::protocol::smtp::reply::{self, Reply, ReplyParse, first_reply};
 use crate::protocol::smtp::{path, reasons};
 use crate::protocol::{AuthRule, Event, Out, Verdict};
 
@@ -131,7 +131,10 @@ impl SmtpDialogue {
             Pending::Helo(name) if ok => {
                 self.greeted(Hello { name, extended: false }, whole, &mut out.to_client, &mut out.events);
             }
-            Pending::Auth if goes_on => self.state = State::SaslResponse,
+            Pending::Auth if goes_on => {
+                self.state = State::SaslResponse;
+                self.challenged(whole, out);
+            }
             Pending::Auth => {
                 self.unheard = (!ok).then_some(Early::SaslResponse);
                 self.authenticated(reply.code, ok, out);
@@ -164,10 +167,19 @@ impl SmtpDialogue {
         Verdict::Pass(reply.len)
     }
 
+    /// With some mechanisms it is a challenge that refuses, and the rest is form.
+    fn challenged(&mut self, whole: &[u8], out: &mut Out) {
+        let Some(exchange) = &mut self.exchange else { return };
+        if exchange.challenge(reply::lines(whole).next().unwrap_or_default()) {
+            let (method, user) = (exchange.method.clone(), exchange.user.clone());
+            out.events.push(Event::Auth { method, user, ok: false });
+        }
+    }
+
     fn authenticated(&mut self, code: u16, ok: bool, out: &mut Out) {
         let Some(exchange) = self.exchange.take() else { return };
-        // RFC 4954 §6: 535 alone says that the credentials are no good.
-        if !ok && code != 535 {
+        // RFC 4954 §6: 535 alone says that the credentials are no good; once is enough.
+        if !ok && (code != 535 || exchange.was_refused()) {
             return;
         }
         let exchange = *exchange;

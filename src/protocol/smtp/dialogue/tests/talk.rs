@@ -144,6 +144,33 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
 }
 
 #[test]
+fn rfc7628_3_2_3_a_challenge_that_refuses_a_token_is_a_failed_login_however_the_exchange_ends() {
+    // "user=alice", ^A, "auth=Bearer x", ^A ^A; and what is said of it.
+    let (token, no) = ("dXNlcj1hbGljZQFhdXRoPUJlYXJlciB4AQE=", "334 eyJzdGF0dXMiOiI0MDEifQ==\r\n");
+    let initial = || c(format!("AUTH XOAUTH2 {token}\r\n"));
+    let failed = Event::Auth { method: "XOAUTH2".to_owned(), user: Some("alice".to_owned()), ok: false };
+    let auths = |steps: &[Step]| {
+        let (_, _, seen) = after(&submission(), &hello(), steps);
+        seen.events.into_iter().filter(|event| matches!(event, Event::Auth { .. })).collect::<Vec<_>>()
+    };
+    for steps in [
+        [initial(), b(no)].as_slice(),
+        &[initial(), b(no), c("*\r\n"), b("501 cancelled\r\n")],
+        &[initial(), b(no), c("\r\n"), b("535 no\r\n")],
+        &[c("AUTH XOAUTH2\r\n"), b("334 \r\n"), c(format!("{token}\r\n")), b(no), c("*\r\n"), b("501 cancelled\r\n")],
+    ] {
+        assert_eq!(auths(steps), std::slice::from_ref(&failed), "{steps:?}");
+    }
+    // A challenge without a text only asks, and so does one of another mechanism.
+    for steps in [
+        [c("AUTH XOAUTH2 =\r\n"), b("334 \r\n"), c("*\r\n"), b("501 cancelled\r\n")],
+        [c("AUTH LOGIN YWxpY2U=\r\n"), b(no), c("*\r\n"), b("501 cancelled\r\n")],
+    ] {
+        assert_eq!(auths(&steps), [], "{steps:?}");
+    }
+}
+
+#[test]
 fn a_password_is_never_taken_for_a_name_after_a_response_that_was_none() {
     // The first response is no line and is cancelled, but this backend asks on: "secret" answers it.
     let steps =
