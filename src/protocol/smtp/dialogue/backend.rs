@@ -83,8 +83,14 @@ impl SmtpDialogue {
 
     /// The client has had an answer to this hello long ago.
     fn replayed(&mut self, hello: Hello, reply: Reply, whole: &[u8], out: &mut Out) -> Verdict {
+        if reply.is_intermediate() {
+            return self.backend_error(reasons::BACKEND_INTERMEDIATE, out);
+        }
         if !reply.is_positive() {
-            return self.backend_error(reasons::BACKEND_REFUSES_HELLO, out);
+            // What the client should have heard then answers the command that brought it here: a name that is refused for good is
+            // not to be tried again for days.
+            let ended = if reply.code == 421 { reasons::BACKEND_CLOSING } else { reasons::BACKEND_REFUSES_HELLO };
+            return self.last_word(reply, ended, out);
         }
         // What would go to the client now, it has had from the preamble.
         self.greeted(hello, whole, &mut BytesMut::new(), &mut out.events);

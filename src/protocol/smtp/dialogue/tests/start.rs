@@ -95,7 +95,9 @@ fn a_client_that_stays_in_cleartext_has_its_hello_replayed() {
             End::Open(Wait::Command),
         ),
         (Some("EHLO c"), vec![mail.clone(), b("220 mx\r\n")], "", "EHLO c\r\n", End::Open(Wait::Reply)),
-        (Some("EHLO c"), vec![mail.clone(), b("220 mx\r\n"), b("550 no\r\n")], DOWN, "EHLO c\r\n", End::Closed),
+        (Some("EHLO c"), vec![mail.clone(), b("220 mx\r\n"), b("550 no\r\n")], "550 no\r\n", "EHLO c\r\n", End::Closed),
+        (Some("EHLO c"), vec![mail.clone(), b("220 mx\r\n"), b("421 no\r\n")], "421 no\r\n", "EHLO c\r\n", End::Closed),
+        (Some("EHLO c"), vec![mail.clone(), b("220 mx\r\n"), b("354 go\r\n")], DOWN, "EHLO c\r\n", End::Closed),
         (Some("EHLO c"), vec![mail.clone(), b("554 no\r\n")], "554 no\r\n", "", End::Closed),
         (Some("EHLO c"), vec![mail.clone(), Step::E(Ended::BackendEof)], DOWN, "", End::Closed),
     ];
