@@ -10,7 +10,7 @@ use std::io;
 use std::net::Shutdown;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::pin::pin;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -60,7 +60,10 @@ pub(super) fn run(
     };
     leave_out_ipv6(&mut config);
     let sockets = bind_all(&config, inherited())?;
-    let output = Output::open(&config.log).map_err(ProcessError::Log)?;
+    let file = if let LogTarget::File(path) = &config.log.to { Some(open_file(path)) } else { None };
+    let file = file.transpose().map_err(ProcessError::Log)?;
+    let ours = file.as_ref().map(File::try_clone).transpose().map_err(ProcessError::Log)?;
+    let output = Output::with_file(&config.log, ours).map_err(ProcessError::Log)?;
     sandbox::keep_for_parent().map_err(ProcessError::at("give up what the parent does not need"))?;
     let log = SessionLog::to_output(output, &config.hostname).map_err(ProcessError::Log)?;
     log.init_tracing()?;
@@ -80,6 +83,7 @@ pub(super) fn run(
             ids,
             given,
             certificates: Vec::new(),
+            file,
             sockets,
             to: config.log.to,
             log: log.clone(),
@@ -102,6 +106,8 @@ struct Parent {
     given: Vec<Frame>,
     /// As they were read last and found good: a worker that has to be replaced must not hang on what is on the disk then.
     certificates: Vec<Frame>,
+    /// The log as it was opened last: it must not hang on that either.
+    file: Option<File>,
     sockets: Vec<Socket>,
     to: LogTarget,
     log: SessionLog,
@@ -132,27 +138,28 @@ impl Parent {
         let mut pause = FIRST_PAUSE;
         let mut was_up = false;
         loop {
-            let ended = match self.start().await {
-                Ok(worker) => self.watch_over(worker, !was_up).await?,
-                Err(error) if was_up => {
-                    tracing::error!("cannot start a worker: {error}");
-                    Ended { status: ExitStatus::from_raw(0), up: None }
+            match self.start().await {
+                Ok(worker) => {
+                    let ended = self.watch_over(worker, !was_up).await?;
+                    was_up |= ended.up.is_some();
+                    if self.stopping || !was_up {
+                        return Ok(code(ended.status)); // a worker that cannot start has said why
+                    }
+                    if ended.up.is_some_and(|up| up >= STEADY) {
+                        pause = FIRST_PAUSE;
+                    }
+                    tracing::error!("the worker process ended, {}; starting another in {pause:?}", ended.status);
                 }
+                Err(error) if was_up => tracing::error!("cannot start a worker: {error}; trying again in {pause:?}"),
                 Err(error) => return Err(ProcessError::System { what: "start the worker", error }),
-            };
-            was_up |= ended.up.is_some();
-            if self.stopping || !was_up {
-                return Ok(code(ended.status)); // a worker that cannot start has said why
             }
-            if ended.up.is_some_and(|up| up >= STEADY) {
-                pause = FIRST_PAUSE;
-            }
-            tracing::error!("the worker process ended, {}; starting another in {pause:?}", ended.status);
             for socket in &self.sockets {
                 // Nobody would answer. The port stays ours, and listens again with the next worker.
                 let _ = socket.shutdown(Shutdown::Read);
             }
             if self.wait(pause).await.is_break() {
+                notify::stopping();
+                tracing::info!("stopped: there was no worker");
                 return Ok(ExitCode::SUCCESS);
             }
             pause = LONGEST_PAUSE.min(pause * 2);
@@ -171,7 +178,7 @@ impl Parent {
             command.env_remove(name);
         }
         let mut command = tokio::process::Command::from(command);
-        let child = command.spawn()?;
+        let child = command.spawn().map_err(without_proc)?;
         drop(command); // our copy of its end: it must see when ours is closed
         let mut ears = channel.try_clone()?;
         let (tell, up) = oneshot::channel();
@@ -197,8 +204,8 @@ impl Parent {
         for frame in self.given.iter().chain(&self.certificates) {
             channel.send(frame)?;
         }
-        if let LogTarget::File(path) = &self.to {
-            channel.send(&Frame::Log(open_file(path)?))?;
+        if let Some(file) = &self.file {
+            channel.send(&Frame::Log(file.try_clone()?))?;
         }
         for socket in &self.sockets {
             channel.send(&Frame::Socket(socket.try_clone()?))?;
@@ -274,6 +281,7 @@ impl Parent {
         let LogTarget::File(path) = &self.to else { return None };
         let reopened = open_file(path).and_then(|file| {
             self.log.replace_file(file.try_clone()?);
+            self.file = Some(file.try_clone()?);
             Ok(file)
         });
         reopened.inspect_err(|error| tracing::error!("{error}; going on with the old one")).ok()
@@ -304,6 +312,12 @@ impl Worker {
             }
         }
     }
+}
+
+/// The program is found again where the kernel shows it (proc(5)): also when a newer one has taken its name.
+fn without_proc(error: io::Error) -> io::Error {
+    let missing = error.kind() == io::ErrorKind::NotFound && !Path::new("/proc/self/exe").exists();
+    if missing { io::Error::new(error.kind(), "there is no /proc; mount it, or leave `user` out") } else { error }
 }
 
 /// The worker's exit code is ours.
