@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -65,8 +66,9 @@ impl Writer {
                 Item::File(replacement) => {
                     self.flush_chunk();
                     if let Target::File { file, .. } = &mut self.target {
+                        // Who asks for a renewed certificate has it opened anew, too, and has not moved it away.
+                        self.torn &= is_same(file, &replacement);
                         *file = replacement;
-                        self.torn = false;
                     }
                 }
             }
@@ -147,6 +149,12 @@ impl Writer {
             anstream::eprintln!("sealgate: cannot write the log to {target}: {error}; sessions go on, lines are lost");
         }
     }
+}
+
+/// Whether two handles are of one file.
+fn is_same(one: &File, other: &File) -> bool {
+    let number = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    number(one).is_some_and(|first| number(other) == Some(first))
 }
 
 /// How much was written, and what stopped it.

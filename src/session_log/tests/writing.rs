@@ -1,6 +1,7 @@
 //! From the queue to the disk, and what happens when it is full.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Mutex;
@@ -8,6 +9,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::super::*;
 use super::{record, rendered};
+
+/// What a pipe holds (pipe(7)).
+const PIPE: usize = 64 * 1024;
 
 #[test]
 fn the_journals_socket_gets_one_datagram_an_entry() {
@@ -99,6 +103,37 @@ fn a_full_disk_costs_lines_which_are_counted() {
     assert_eq!(lines[0].len(), 10, "the torn line ends before the next begins");
     assert!(lines[1].ends_with("WARN log lines were lost before this one lines=2"), "{text}");
     assert!(lines[2].contains("service=imaps"), "{text}");
+}
+
+#[test]
+fn a_torn_line_ends_before_the_next_begins_also_when_the_same_file_is_opened_anew() {
+    // A pipe that nobody reads is a disk that gets full within a line.
+    let (mut disk, file) = std::io::pipe().unwrap();
+    let file = File::from(OwnedFd::from(file));
+    rustix::io::ioctl_fionbio(&file, true).unwrap();
+    let anew = file.try_clone().unwrap();
+    let look = Look { format: LogFormat::Text, program: LogProgram::Sealgate, journal: false, colour: false };
+    let target = writer::Target::File { file, path: PathBuf::from("pipe") };
+    let log = SessionLog::start(Renderer::new(look, "h"), target, None).unwrap();
+    log.hold();
+    let line = rendered(LogFormat::Text, Stage::Ended, &record("smtp")).len();
+    (0..2 * PIPE / line).for_each(|_| log.note(Stage::Ended, &record("smtp")));
+    log.release();
+    assert!(log.flush());
+    log.replace_file(anew); // while it is still full
+    assert!(log.flush());
+    let mut full = vec![0; PIPE];
+    disk.read_exact(&mut full).unwrap();
+    assert_ne!(full.last(), Some(&b'\n'), "it broke off within a line");
+
+    log.note(Stage::Ended, &record("imaps"));
+    drop(log);
+    let mut rest = String::new();
+    disk.read_to_string(&mut rest).unwrap();
+    let lines: Vec<_> = rest.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, ""), "{rest}");
+    assert!(lines[1].contains(" WARN log lines were lost before this one lines="), "{rest}");
+    assert!(lines[2].contains("service=imaps"), "{rest}");
 }
 
 #[test]
