@@ -1,7 +1,7 @@
 //! One process: it reads its files itself, and obeys signals.
 
 use std::future::pending;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -59,6 +59,17 @@ fn unfit(user: Option<&User>) -> Option<String> {
     Some(format!("only root can start a worker as {user}; serving as uid {uid} in one process"))
 }
 
+/// What else it may be that keeps a log from being opened anew: Landlock looks at directories themselves, whatever their
+/// names are now.
+fn newer(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "; if the directory was made or renamed since the start, restart sealgate, which as one process writes to no other"
+        }
+        _ => "",
+    }
+}
+
 impl Master for Administrator {
     fn begin(&mut self) -> io::Result<()> {
         self.signals = Some(Signals::new()?);
@@ -87,7 +98,7 @@ impl Master for Administrator {
                         self.written.warn_if_changed();
                         match log.as_deref().map(open_file) {
                             Some(Ok(file)) => return Order::Log(file),
-                            Some(Err(error)) => tracing::error!("{error}; going on with the old one"),
+                            Some(Err(error)) => tracing::error!("{error}{}; going on with the old one", newer(&error)),
                             None => {}
                         }
                     }

@@ -59,8 +59,8 @@ impl Certificate {
     pub fn read(files: &CertificateFiles) -> Result<(Self, PemPair), CertificateError> {
         let (chain, key) = (files.chain.display().to_string(), files.key.display().to_string());
         let pem = PemPair {
-            chain: std::fs::read(&files.chain).map_err(|error| Problem::Unreadable(error).at(&chain))?,
-            key: Secret::read(&files.key).map_err(|error| Problem::Unreadable(error).at(&key))?,
+            chain: std::fs::read(&files.chain).map_err(|error| Problem::unreadable(error, &files.chain).at(&chain))?,
+            key: Secret::read(&files.key).map_err(|error| Problem::unreadable(error, &files.key).at(&key))?,
         };
         Ok((Self::parse((&chain, &pem.chain), (&key, pem.key.expose()))?, pem))
     }

@@ -83,7 +83,7 @@ fn authority(ca: &Path, read: Option<&[u8]>) -> Result<Arc<dyn ClientCertVerifie
     let file = match read {
         Some(read) => Cow::Borrowed(read),
         None => {
-            let advice = |error: &io::Error| pem::make_readable(error, "`client_ca` of [tls]");
+            let advice = |error: &io::Error| pem::make_readable(error, ca, "`client_ca` of [tls]");
             std::fs::read(ca).map_err(|error| format!("cannot be read: {error}; {}", advice(&error)))?.into()
         }
     };

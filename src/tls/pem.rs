@@ -1,8 +1,10 @@
 //! PEM as it stands in files (RFC 7468), and in words what is wrong with it.
 
 use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use memchr::memmem;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 
@@ -53,8 +55,13 @@ pub(super) fn says(pem: &[u8], text: &str) -> bool {
 }
 
 /// What to do about a file that cannot be read; `setting` is where the configuration names it.
-pub(super) fn make_readable(error: &io::Error, setting: &str) -> String {
+pub(super) fn make_readable(error: &io::Error, path: &Path, setting: &str) -> String {
     match error.kind() {
+        // Landlock looks at directories themselves, whatever their names are now, and access(2) does not ask it.
+        ErrorKind::PermissionDenied if accessat(CWD, path, Access::READ_OK, AtFlags::empty()).is_ok() => String::from(
+            "its own rights would allow it: if its directory was made or renamed since the start, restart sealgate, which \
+             as one process reads those alone that were there; otherwise see what AppArmor or SELinux forbid",
+        ),
         ErrorKind::PermissionDenied => String::from("the user that starts sealgate needs read access"),
         _ => format!("check the path in {setting}"),
     }

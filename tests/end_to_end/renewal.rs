@@ -9,6 +9,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::support::fake::{Fake, smtp};
 use crate::support::gate::{Gate, Setup};
+use crate::support::logs::Log;
 use crate::support::pki::{Files, pki};
 use crate::support::warden;
 use crate::support::wire::{Offer, Wire};
@@ -89,6 +90,34 @@ fn a_renewed_certificate_is_for_new_handshakes_and_open_sessions_live_on() {
     assert_eq!(open.say("QUIT").code, 221);
     assert!(gate.runs());
     assert!(!gate.log.text().contains("PRIVATE KEY") && !gate.log.text().contains(&key[60..80]));
+}
+
+#[test]
+fn a_directory_that_is_another_one_now_wants_a_restart_which_is_said() {
+    let backend = Fake::start(smtp(|_, _| None));
+    let acme = Acme::new(91);
+    let dir = acme.archive.parent().expect("a directory").join("logs");
+    let log = dir.join("sealgate.log");
+    std::fs::create_dir(&dir).expect("a directory");
+    let gate = Setup::certified([&acme.files])
+        .table(&format!("[log]\nto = \"{}\"", log.display()))
+        .listener_with("submissions", backend.port, "none", "allow_relay_as_proxy = true")
+        .start();
+    let live = acme.files.chain.parent().expect("a directory");
+    for old in [live, &dir] {
+        std::fs::rename(old, old.with_extension("old")).expect("a directory");
+        std::fs::create_dir(old).expect("a directory");
+    }
+    let log = Log::new(&dir.with_extension("old").join("sealgate.log"));
+    if log.text().contains("landlock=off") {
+        return; // whoever may read the files may read these
+    }
+    let (chain, key) = pki().another(92);
+    std::fs::write(&acme.files.chain, chain).expect("a file");
+    std::fs::write(&acme.files.key, key).expect("a file");
+    gate.signal("HUP");
+    log.wait_for(&["the certificate was not renewed", "fullchain.pem cannot be read", "restart sealgate"]);
+    log.wait_for(&["cannot open the log file", "restart sealgate", "going on with the old one"]);
 }
 
 #[test]

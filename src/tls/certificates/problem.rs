@@ -1,6 +1,7 @@
 //! Why a certificate cannot be used, and what to do about it.
 
 use std::io;
+use std::path::Path;
 
 use crate::tls::pem::{self, Broken};
 
@@ -15,8 +16,8 @@ pub struct CertificateError {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("cannot be read: {0}; {advice}", advice = pem::make_readable(.0, "[[tls.certificate]]"))]
-    Unreadable(io::Error),
+    #[error("cannot be read: {error}; {advice}")]
+    Unreadable { error: io::Error, advice: String },
     #[error("holds no certificate; write the server's own certificate first, then the intermediate ones, as PEM")]
     NoCertificate,
     #[error(
@@ -50,6 +51,12 @@ pub(super) enum Problem {
 }
 
 impl Problem {
+    /// Of a file that was to be read just now.
+    pub(super) fn unreadable(error: io::Error, file: &Path) -> Self {
+        let advice = pem::make_readable(&error, file, "[[tls.certificate]]");
+        Self::Unreadable { error, advice }
+    }
+
     pub(super) fn at(self, place: &str) -> CertificateError {
         CertificateError { place: place.to_owned(), problem: self }
     }
