@@ -55,9 +55,11 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Room for as many sessions as `limit` descriptors are enough for, at least one, with so many addresses to listen on.
+    /// Room for as many sessions as `limit` descriptors are enough for, with so many addresses to listen on; at least for one
+    /// more than those: each accept loop holds the room for its next session while it waits for a client.
     pub(crate) fn new(limit: usize, addresses: usize) -> Self {
-        let sessions = (limit.saturating_sub(fixed(addresses)) / EACH).clamp(1, Semaphore::MAX_PERMITS);
+        let sessions =
+            (limit.saturating_sub(fixed(addresses)) / EACH).clamp(addresses.saturating_add(1), Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(sessions)), sessions, short: Mutex::default() }
     }
 
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_session_has_room_for_its_backend_too() {
-        for (limit, addresses, sessions) in [(64, 4, 12), (20_000, 10, 9_974), (0, 1, 1), (40, 4, 1)] {
+        for (limit, addresses, sessions) in [(64, 4, 12), (20_000, 10, 9_974), (0, 1, 2), (64, 10, 11)] {
             let room = Room::new(limit, addresses);
             let held: Vec<_> = std::iter::from_fn(|| room.take()).collect();
             assert_eq!(held.len(), sessions, "{limit} descriptors, {addresses} addresses");
