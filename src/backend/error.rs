@@ -74,6 +74,17 @@ pub enum ConnectError {
         /// The answer.
         reply: String,
     },
+    /// It takes nothing without TLS, which ends at the gate (RFC 3207 §4): it would refuse every mail for good.
+    #[error(
+        "backend {backend} takes no mail without TLS ({reply}); set -o smtpd_tls_security_level=none for that service in \
+         master.cf, as config/backends/ shows: TLS ends at the gate"
+    )]
+    WantsTls {
+        /// The backend.
+        backend: BackendAddr,
+        /// The answer.
+        reply: String,
+    },
     /// The EHLO answer has no XCLIENT, or XCLIENT without ADDR.
     #[error(
         "backend {backend} does not announce XCLIENT with ADDR; add the address we connect from to \
@@ -143,7 +154,9 @@ impl ConnectError {
             Self::Late { .. } => Reason::new(Outcome::Timeout, "backend too slow to answer"),
             Self::Lost { .. } => Reason::new(Outcome::BackendError, "backend connection lost"),
             Self::Nonsense { .. } => Reason::new(Outcome::BackendError, "backend broke the protocol"),
-            Self::Refused { .. } => Reason::new(Outcome::BackendError, "backend refused the connection"),
+            Self::Refused { .. } | Self::WantsTls { .. } => {
+                Reason::new(Outcome::BackendError, "backend refused the connection")
+            }
             Self::XclientNotAnnounced { .. }
             | Self::XclientRefused { .. }
             | Self::IdNotTaken { .. }

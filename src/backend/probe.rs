@@ -77,7 +77,11 @@ pub(super) async fn greet(
     let mut talk = Talk::dial(backend, deadlines.connect).await?;
     introduce(&mut talk, listener.identity, &Stranger::new(listener, hostname).caller()).await?;
     talk.allow(deadlines.greeting);
-    imap_greeting(&mut talk).await?;
+    match listener.identity {
+        // One that knows no PROXY header greets as well; it shows at the next command.
+        ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2 => _ = see_imap(&mut talk, listener.identity).await?,
+        _ => _ = imap_greeting(&mut talk).await?,
+    }
     talk.quit(b"sg4 LOGOUT\r\n").await;
     Ok(Vec::new())
 }

@@ -207,8 +207,9 @@ async fn exchange(
     talk.allow(deadlines.reply);
     talk.send(command.as_bytes(), step).await?;
     let reply = talk.reply(step).await?;
-    match reply.code {
-        421 => Err(talk.refused(step, &reply.text)),
+    match (reply.code, talk.refused(step, &reply.text)) {
+        // That no mail is taken without TLS says nothing of who may relay.
+        (421, error) | (_, error @ ConnectError::WantsTls { .. }) => Err(error),
         _ => Ok(reply),
     }
 }

@@ -54,6 +54,24 @@ fn a_listener_without_identity_does_not_even_start() {
 }
 
 #[test]
+fn an_imap_backend_that_takes_a_proxy_header_for_commands_keeps_its_listener_closed() {
+    let (stack, _shown) = stack();
+    for identity in ["proxy-v1", "proxy-v2"] {
+        let gate = Setup::new().listener("imaps", stack.dovecot.hardened, identity).start_unready();
+        gate.log.wait_for(&["ERROR closed", "took the PROXY header", "haproxy = yes"]);
+        assert!(!gate.is_open("imaps"));
+    }
+}
+
+#[test]
+fn a_backend_that_demands_tls_of_the_gate_keeps_its_listener_closed() {
+    let (stack, _shown) = stack();
+    let gate = Setup::new().listener("smtp", stack.postfix.encrypting, "proxy-v2").start_unready();
+    gate.log.wait_for(&["ERROR closed", "530 5.7.0 Must issue a STARTTLS", "-o smtpd_tls_security_level=none"]);
+    assert!(!gate.is_open("smtp"));
+}
+
+#[test]
 fn a_backend_that_relays_keeps_its_listener_closed() {
     let (stack, _shown) = stack();
     let mut gate = Setup::new()

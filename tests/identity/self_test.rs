@@ -141,6 +141,15 @@ async fn a_refusal_before_rcpt_counts() {
     let verdict = test(&auth_first.await, ClientIdentity::None).await;
     assert!(matches!(&verdict, SelfTest::Refused { reply } if reply.starts_with("530")), "{verdict}");
 
+    // RFC 3207 §4: that is said to friends and strangers alike, and every mail would come back to its sender.
+    let tls_first = server(false, |line| match line.starts_with("MAIL") {
+        true => Some("530 5.7.0 Must issue a STARTTLS command first\r\n".into()),
+        false => smtp(line, "250 2.1.5 Ok\r\n"),
+    });
+    let verdict = test(&tls_first.await, ClientIdentity::None).await;
+    assert!(matches!(&verdict, SelfTest::Unreachable(_)) && !verdict.may_open(), "{verdict}");
+    assert!(verdict.to_string().contains("set -o smtpd_tls_security_level=none"), "{verdict}");
+
     for (greeting, opens) in
         [("554 no service for you\r\n", true), ("450 who are you?\r\n", true), ("421 busy\r\n", false)]
     {

@@ -51,6 +51,8 @@ pub struct Postfix {
     pub unix: PathBuf,
     /// XCLIENT; the whole world is in `$mynetworks`.
     pub open: u16,
+    /// PROXY protocol; nothing is taken without TLS.
+    pub encrypting: u16,
     config: PathBuf,
     queue: PathBuf,
     server: Server,
@@ -100,6 +102,7 @@ impl Postfix {
         let proxy_name = pair(PROXY, &by_name).smtp;
         let proxy_reverse = pair(PROXY, &by_reverse).smtp;
         let deferring = pair(XCLIENT, &option("smtpd_client_restrictions=defer")).smtp;
+        let encrypting = pair(PROXY, &option("smtpd_tls_security_level=encrypt")).smtp;
         let open = pair(XCLIENT, &option("mynetworks=0.0.0.0/0")).smtp;
         // The same service, its first column changed.
         let text = shipped(XCLIENT, &[]);
@@ -126,6 +129,7 @@ impl Postfix {
             naked,
             deferring,
             open,
+            encrypting,
             unix: queue.join("public/xclient"),
             config,
             queue,
