@@ -51,7 +51,7 @@ fn a_moved_file_is_reopened_and_nobody_else_may_read_it() {
 
     let nowhere = LogTarget::File(directory.path().join("no/such/directory"));
     let error = SessionLog::open(&Log { to: nowhere, ..settings }, "h").unwrap_err().to_string();
-    assert!(error.contains("no/such/directory") && error.contains("log.to"), "{error}");
+    assert!(error.contains("no/such/directory") && error.contains("log.to, and who owns the file"), "{error}");
 }
 
 /// A disk that does what the test says with each write, and tells of it.
