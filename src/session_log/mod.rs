@@ -224,7 +224,10 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path).map_err(|error| {
         io::Error::new(
             error.kind(),
-            format!("cannot open the log file {}: {error}; check log.to, and who owns the file and its directory", path.display()),
+            format!(
+                "cannot open the log file {}: {error}; check log.to, and who owns the file and its directory",
+                path.display()
+            ),
         )
     })
 }

@@ -150,13 +150,24 @@ impl BeforeLogin {
     }
 }
 
+/// How a NO begins that says nothing of the credentials: the backend could not tell, did not ask since it takes the connection
+/// for an insecure one, or found them good and has no room (RFC 5530 §3). Dovecot before 1.2 has no codes, and two sentences.
+const NO_VERDICT: [&[u8]; 7] = [
+    b"[UNAVAILABLE]",
+    b"[PRIVACYREQUIRED]",
+    b"[LIMIT]",
+    b"[INUSE]",
+    b"[SERVERBUG]",
+    b"Temporary authentication failure",
+    b"Plaintext authentication disallowed",
+];
+
 /// Whether the answer to a login that is not OK says that the credentials are no good: BAD is for what was malformed or
-/// cancelled (RFC 9051 §6.2.2), and UNAVAILABLE for a backend that could not tell (RFC 5530 §3).
+/// cancelled (RFC 9051 §6.2.2).
 fn is_verdict(status: Status, line: &[u8], response: &Response<'_>) -> bool {
-    const UNAVAILABLE: &[u8] = b"[UNAVAILABLE]";
     let text = line.get(response.text()).unwrap_or_default().trim_ascii_start();
-    let unavailable = text.get(..UNAVAILABLE.len()).is_some_and(|code| code.eq_ignore_ascii_case(UNAVAILABLE));
-    status == Status::No && !unavailable
+    let begins = |start: &&[u8]| text.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
+    status == Status::No && !NO_VERDICT.iter().any(begins)
 }
 
 /// Sends a response on, its capabilities rewritten.

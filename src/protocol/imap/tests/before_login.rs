@@ -153,6 +153,13 @@ fn a_login_that_was_not_judged_has_not_failed() {
         &[c("a LOGIN x\r\n"), b("a BAD what\r\n")],
         &[c("a LOGIN x y\r\n"), b("a NO [UNAVAILABLE] later\r\n")],
         &[c("a LOGIN x y\r\n"), b("a no [unavailable] later\r\n")],
+        // Whole offices would be locked out for a setting, a limit or a database of the backend's.
+        &[c("a LOGIN x y\r\n"), b("a NO [PRIVACYREQUIRED] Plaintext authentication disallowed.\r\n")],
+        &[c("a LOGIN x y\r\n"), b("a NO [LIMIT] Maximum number of connections from user+IP exceeded\r\n")],
+        &[c("a LOGIN x y\r\n"), b("a NO [INUSE] later\r\n")],
+        &[c("a LOGIN x y\r\n"), b("a NO [SERVERBUG] oh\r\n")],
+        &[c("a LOGIN x y\r\n"), b("a NO Temporary authentication failure.\r\n")],
+        &[c("a LOGIN x y\r\n"), b("a NO Plaintext authentication disallowed on non-secure connections.\r\n")],
     ] {
         assert_eq!(auths(&greeted(steps)), [], "{steps:?}");
     }
