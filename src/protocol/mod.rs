@@ -235,6 +235,15 @@ pub enum Event {
         /// Whether the backend said yes.
         ok: bool,
     },
+    /// The backend answered a login that was whole without a word on its credentials: nobody's failure but its own.
+    Unjudged {
+        /// As above.
+        method: String,
+        /// Likewise.
+        user: Option<String>,
+        /// Why, as far as the backend says.
+        reason: Reason,
+    },
     /// The backend gave its verdict on a message.
     Message {
         /// Whether it took it.

@@ -144,6 +144,20 @@ impl Notes {
                     return setback;
                 }
             }
+            Event::Unjudged { method, user, reason } => {
+                self.record.method = Some(method);
+                if user.is_some() {
+                    self.record.user = user;
+                }
+                tracing::info!(
+                    session = %self.record.session,
+                    client = %self.record.client.ip(),
+                    service = self.record.service,
+                    backend = %self.record.backend,
+                    reason = reason.phrase,
+                    "the backend did not judge a login"
+                );
+            }
             Event::Message { accepted: true } => self.record.accepted += 1,
             Event::Message { accepted: false } => self.record.rejected += 1,
             Event::Learned(learned) => {

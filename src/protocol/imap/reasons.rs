@@ -38,6 +38,12 @@ pub(super) const ID_LIST: Refusal = Refusal::new(MALFORMED, "BAD ID takes NIL or
 pub(super) const LONG_LINE: Refusal = Refusal::new(LINE_TOO_LONG, "BAD Line too long");
 pub(super) const LARGE_LITERAL: Refusal = Refusal::new(LITERAL_TOO_LARGE, "BAD Literal too large before login");
 
+/// Why a backend has not judged a login.
+pub(super) const LOGIN_INSECURE: Reason =
+    Reason::new(Outcome::BackendError, "backend takes the connection for an insecure one (sealgate check says more)");
+pub(super) const LOGIN_FULL: Reason = Reason::new(Outcome::BackendError, "backend has no room for another session");
+pub(super) const LOGIN_PUT_OFF: Reason = Reason::new(Outcome::BackendError, "backend put the login off");
+
 /// RFC 5530 §3: PRIVACYREQUIRED.
 pub(super) const LOGIN_IN_CLEARTEXT: Refusal = Refusal::new(
     Reason::new(Outcome::Policy, "login before TLS"),

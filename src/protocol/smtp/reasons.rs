@@ -36,6 +36,7 @@ pub const BACKEND_TOO_LONG: Reason = Reason::new(Outcome::BackendError, "backend
 pub const BACKEND_UNASKED: Reason = Reason::new(Outcome::BackendError, "backend answered unasked");
 pub const BACKEND_INTERMEDIATE: Reason = Reason::new(Outcome::BackendError, "backend answered out of place");
 pub const BACKEND_REFUSES_HELLO: Reason = Reason::new(Outcome::ClientError, "backend refused the client's hello");
+pub const BACKEND_PUTS_OFF: Reason = Reason::new(Outcome::BackendError, "backend put the login off");
 pub const BACKEND_SILENT: Reason = Reason::new(Outcome::Timeout, "backend silent for too long");
 pub const CLIENT_SILENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long");
 pub const TOO_MANY_LOGINS: Reason = Reason::new(Outcome::Policy, "too many failed logins from this address");

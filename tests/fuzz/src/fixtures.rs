@@ -70,7 +70,7 @@ fn base64(text: &[u8]) -> Vec<u8> {
 pub fn printable(event: &Event) {
     let texts: Vec<&str> = match event {
         Event::Helo(name) => vec![name],
-        Event::Auth { method, user, .. } => {
+        Event::Auth { method, user, .. } | Event::Unjudged { method, user, .. } => {
             [Some(method), user.as_ref()].into_iter().flatten().map(String::as_str).collect()
         }
         Event::Learned(learned) => learned.lines().collect(),

@@ -6,7 +6,7 @@ use super::super::capability::{offered, rewritten};
 use super::super::command::LiteralKind;
 use super::super::response::{First, Kind, Response, Status, first};
 use super::super::{reasons, violation};
-use super::{BeforeLogin, Turn};
+use super::{BeforeLogin, Login, Turn};
 use crate::facts::Reason;
 use crate::protocol::{Event, Out, Verdict, Violation, sasl};
 
@@ -122,11 +122,8 @@ impl BeforeLogin {
         }
         out.events.push(Event::Command { name, ok });
         let is_login = matches!(name, "login" | "authenticate");
-        if is_login
-            && let Some(login) = self.login.take()
-            && (ok || (!login.refused && is_verdict(status, line, response)))
-        {
-            out.events.push(Event::Auth { method: login.method, user: login.user, ok });
+        if is_login && let Some(login) = self.login.take() {
+            out.events.extend(judged(*login, status, line, response));
         }
         if !ok {
             if let Err(violation) = self.errors.count() {
@@ -152,22 +149,28 @@ impl BeforeLogin {
 
 /// How a NO begins that says nothing of the credentials: the backend could not tell, did not ask since it takes the connection
 /// for an insecure one, or found them good and has no room (RFC 5530 §3). Dovecot before 1.2 has no codes, and two sentences.
-const NO_VERDICT: [&[u8]; 7] = [
-    b"[UNAVAILABLE]",
-    b"[PRIVACYREQUIRED]",
-    b"[LIMIT]",
-    b"[INUSE]",
-    b"[SERVERBUG]",
-    b"Temporary authentication failure",
-    b"Plaintext authentication disallowed",
+const NO_VERDICT: [(&[u8], Reason); 7] = [
+    (b"[UNAVAILABLE]", reasons::LOGIN_PUT_OFF),
+    (b"[SERVERBUG]", reasons::LOGIN_PUT_OFF),
+    (b"Temporary authentication failure", reasons::LOGIN_PUT_OFF),
+    (b"[PRIVACYREQUIRED]", reasons::LOGIN_INSECURE),
+    (b"Plaintext authentication disallowed", reasons::LOGIN_INSECURE),
+    (b"[LIMIT]", reasons::LOGIN_FULL),
+    (b"[INUSE]", reasons::LOGIN_FULL),
 ];
 
-/// Whether the answer to a login that is not OK says that the credentials are no good: BAD is for what was malformed or
-/// cancelled (RFC 9051 §6.2.2).
-fn is_verdict(status: Status, line: &[u8], response: &Response<'_>) -> bool {
+/// What an answer says of a login; nothing if it is BAD, which is for what was malformed or cancelled (RFC 9051 §6.2.2).
+fn judged(login: Login, status: Status, line: &[u8], response: &Response<'_>) -> Option<Event> {
+    let Login { method, user, refused, .. } = login;
     let text = line.get(response.text()).unwrap_or_default().trim_ascii_start();
-    let begins = |start: &&[u8]| text.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
-    status == Status::No && !NO_VERDICT.iter().any(begins)
+    let begins = |start: &[u8]| text.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
+    match (status, NO_VERDICT.iter().find(|(start, _)| begins(start))) {
+        (Status::Ok, _) => Some(Event::Auth { method, user, ok: true }),
+        _ if refused => None, // a challenge has said it already
+        (Status::No, Some((_, reason))) => Some(Event::Unjudged { method, user, reason: *reason }),
+        (Status::No, None) => Some(Event::Auth { method, user, ok: false }),
+        _ => None,
+    }
 }
 
 /// Sends a response on, its capabilities rewritten.

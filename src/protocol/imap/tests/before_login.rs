@@ -1,5 +1,6 @@
 //! Between TLS and login.
 
+use super::super::reasons;
 use super::*;
 use crate::facts::Outcome;
 use crate::protocol::Wait;
@@ -151,17 +152,24 @@ fn a_login_that_was_not_judged_has_not_failed() {
     for steps in [
         [c("a AUTHENTICATE PLAIN\r\n"), b("+ \r\n"), c("*\r\n"), b("a BAD cancelled\r\n")].as_slice(),
         &[c("a LOGIN x\r\n"), b("a BAD what\r\n")],
-        &[c("a LOGIN x y\r\n"), b("a NO [UNAVAILABLE] later\r\n")],
-        &[c("a LOGIN x y\r\n"), b("a no [unavailable] later\r\n")],
-        // Whole offices would be locked out for a setting, a limit or a database of the backend's.
-        &[c("a LOGIN x y\r\n"), b("a NO [PRIVACYREQUIRED] Plaintext authentication disallowed.\r\n")],
-        &[c("a LOGIN x y\r\n"), b("a NO [LIMIT] Maximum number of connections from user+IP exceeded\r\n")],
-        &[c("a LOGIN x y\r\n"), b("a NO [INUSE] later\r\n")],
-        &[c("a LOGIN x y\r\n"), b("a NO [SERVERBUG] oh\r\n")],
-        &[c("a LOGIN x y\r\n"), b("a NO Temporary authentication failure.\r\n")],
-        &[c("a LOGIN x y\r\n"), b("a NO Plaintext authentication disallowed on non-secure connections.\r\n")],
     ] {
         assert_eq!(auths(&greeted(steps)), [], "{steps:?}");
+    }
+    // Whole offices would be locked out for a setting, a limit or a database of the backend's.
+    for (answer, reason) in [
+        ("[UNAVAILABLE] later", reasons::LOGIN_PUT_OFF),
+        ("[unavailable] later", reasons::LOGIN_PUT_OFF),
+        ("[SERVERBUG] oh", reasons::LOGIN_PUT_OFF),
+        ("Temporary authentication failure.", reasons::LOGIN_PUT_OFF),
+        ("[PRIVACYREQUIRED] Plaintext authentication disallowed.", reasons::LOGIN_INSECURE),
+        ("Plaintext authentication disallowed on non-secure (SSL/TLS) connections.", reasons::LOGIN_INSECURE),
+        ("[LIMIT] Maximum number of connections from user+IP exceeded", reasons::LOGIN_FULL),
+        ("[INUSE] later", reasons::LOGIN_FULL),
+    ] {
+        let seen = greeted(&[c("a LOGIN x y\r\n"), b(format!("a NO {answer}\r\n"))]);
+        assert_eq!(auths(&seen), [], "{answer}");
+        let unjudged = Event::Unjudged { method: "PLAIN".into(), user: Some("x".into()), reason };
+        assert!(seen.events.contains(&unjudged), "{answer}: {:?}", seen.events);
     }
 }
 

@@ -185,10 +185,14 @@ impl SmtpDialogue {
     fn authenticated(&mut self, code: u16, ok: bool, out: &mut Out) {
         let Some(exchange) = self.exchange.take() else { return };
         // RFC 4954 §6: 535 alone says that the credentials are no good; once is enough.
+        let exchange = *exchange;
         if !ok && (code != 535 || exchange.was_refused()) {
+            if (400..=499).contains(&code) && !exchange.was_refused() {
+                let (method, user) = (exchange.method, exchange.user);
+                out.events.push(Event::Unjudged { method, user, reason: reasons::BACKEND_PUTS_OFF });
+            }
             return;
         }
-        let exchange = *exchange;
         if ok {
             self.user = Some(exchange.user.clone().unwrap_or_default().into());
         }

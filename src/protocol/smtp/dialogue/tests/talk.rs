@@ -140,6 +140,9 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
     ] {
         let (_, _, seen) = after(&submission(), &hello(), steps);
         assert!(!seen.events.iter().any(|event| matches!(event, Event::Auth { ok: false, .. })), "{:?}", seen.events);
+        let put_off = seen.events.iter().any(|event| matches!(event, Event::Unjudged { .. }));
+        let by_454 = matches!(steps.last(), Some(Step::B(answer)) if answer.starts_with(b"454"));
+        assert_eq!(put_off, by_454, "{:?}", seen.events);
     }
 }
 
