@@ -161,17 +161,16 @@ fn tell_seen(listener: &Listener, seen: &Seen, findings: &mut Findings<'_>) {
 fn tell_identities(listener: &Listener, probe: &Probe, findings: &mut Findings<'_>) {
     let taken: Vec<_> = probe.takes.iter().filter(|(_, taken)| taken.is_ok()).map(|(identity, _)| *identity).collect();
     let set = |best: &ClientIdentity| match best {
-        ClientIdentity::ImapId => String::from(
-            "with Dovecot 2.0.9 or later set client_identity = \"imap-id\", and our address in its \
-                          login_trusted_networks (1.2 announces ID, too, and looks for no address in it: leave \"none\")",
-        ),
+        ClientIdentity::ImapId => {
+            String::from("set client_identity = \"imap-id\", and our address in its login_trusted_networks")
+        }
         best => format!("set client_identity = \"{}\"", best.as_str()),
     };
     match (listener.identity, &probe.seen, taken.first()) {
         (ClientIdentity::None, Ok(_), None) => findings.ok("takes no client_identity, and is told none"),
         (ClientIdentity::None, Ok(_), Some(best)) => findings.warn(
             "it is not told who the client is, but could be",
-            format!("{}; its log and its access rules see the client then", set(best)),
+            format!("{}: its log and its access rules see the client then", set(best)),
         ),
         (configured, Err(_), Some(best)) if configured != ClientIdentity::None => findings.fail(
             format!("does not take client_identity = \"{}\" here", configured.as_str()),
