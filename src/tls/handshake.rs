@@ -160,16 +160,30 @@ impl Shaking {
         if endless { Some(self.wire.len()) } else { (end <= self.wire.len()).then_some(end) }
     }
 
-    /// The alert that `rustls` has for its error.
+    /// What `rustls` has yet to say, its alert for the error the last of it. Asked once more it would look at the wire again:
+    /// the same wire, for it keeps no more of a message in pieces than where they lie; and not behind an alert, for it would
+    /// refuse the same record twice.
     fn last_words(&mut self) {
-        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
-            self.connection.process_tls_records(&mut [])
-        {
+        loop {
+            let wire = self.wire.get_mut(..self.fed).unwrap_or_default();
+            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(wire);
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { return };
+            let before = self.unsent.len();
             if append(&mut self.unsent, |room| data.encode(room)).is_err() {
+                return;
+            }
+            self.discard(discard);
+            if self.unsent.get(before..).is_some_and(is_alert) {
                 return;
             }
         }
     }
+}
+
+/// Whether a record of ours within the handshake is an alert: in the clear, or by its length under a key of TLS 1.3 (RFC 8446
+/// §5.2: level, description, type and tag), for no other message is as short.
+fn is_alert(record: &[u8]) -> bool {
+    matches!(record, [21, ..] | [23, _, _, 0, 19, ..])
 }
 
 /// Lets `encode` write behind what there is; it says how much room it needs.

@@ -71,6 +71,11 @@ pub(super) fn tls12_settings() -> &'static Arc<rustls::ServerConfig> {
     server().0.profiles[0].1.choose(&hello).unwrap().1
 }
 
+pub(super) fn tls13_settings() -> &'static Arc<rustls::ServerConfig> {
+    let hello = ClientHello { versions: vec![0x0304], ..ClientHello::default() };
+    server().0.profiles[0].1.choose(&hello).unwrap().1
+}
+
 /// The settings of a client that has `suite` alone.
 pub(super) fn client(suite: SupportedCipherSuite) -> ClientConfig {
     client_with(suite, vec![aws_lc_rs::kx_group::X25519])

@@ -1,35 +1,55 @@
 //! What a client may send while it shakes hands.
 
+use proptest::prelude::*;
 use tokio::io::duplex;
 
 use super::super::forge::{Forged, record};
 use super::super::pair;
 use super::*;
 
-/// Shakes hands in TLS 1.2 with a client that sends `wire` behind its ClientHello, as long as anybody reads; says what
-/// came of it and how much of that was read.
-async fn shaken(wire: &[u8]) -> (Failure, usize) {
-    let hello = Forged::tls12(&[0xc02f]).wire();
+/// What came of it.
+struct Shook {
+    failure: Failure,
+    /// How much of the wire was read.
+    sent: usize,
+    /// What the client got.
+    received: Vec<u8>,
+}
+
+/// Shakes hands with a client that has sent `first`, a ClientHello and maybe more, and sends `wire` as long as anybody reads.
+async fn shaken_from(settings: &Arc<ServerConfig>, first: &[u8], wire: &[u8]) -> Shook {
     let (mut client, mut ours) = duplex(1 << 10);
     let (mut replies, mut writer) = tokio::io::split(&mut client);
     let sending = async {
         let mut sent = 0;
         for chunk in wire.chunks(64) {
             if writer.write_all(chunk).await.is_err() {
-                break;
+                return sent;
             }
             sent += chunk.len();
         }
+        let _ = writer.shutdown().await;
         sent
     };
     let shaking = async {
-        let failure = shake(&mut ours, pair::tls12_settings(), BytesMut::from(&hello[..])).await.err().unwrap();
+        let failure = shake(&mut ours, settings, BytesMut::from(first)).await.err().unwrap();
         drop(ours);
         failure
     };
-    let reading = async { tokio::io::copy(&mut replies, &mut tokio::io::sink()).await };
+    let mut received = Vec::new();
+    let reading = async { tokio::io::copy(&mut replies, &mut received).await };
     let (failure, sent, _) = tokio::join!(shaking, sending, reading);
+    Shook { failure, sent, received }
+}
+
+/// The same in TLS 1.2, with a ClientHello in a record of its own.
+async fn shaken(wire: &[u8]) -> (Failure, usize) {
+    let Shook { failure, sent, .. } = shaken_from(pair::tls12_settings(), &hello().wire(), wire).await;
     (failure, sent)
+}
+
+fn hello() -> Forged {
+    Forged::tls12(&[0xc02f])
 }
 
 #[tokio::test]
@@ -55,5 +75,62 @@ async fn what_breaks_the_protocol_is_told_at_once() {
         let (failure, _) = shaken(&wire).await;
         assert!(failure.to_string().contains(message), "{failure}");
         assert_eq!(failure.sent_alert(), wire[0] != 21);
+    }
+}
+
+#[tokio::test]
+async fn what_lies_behind_a_message_in_its_record_is_refused() {
+    let message = hello().message();
+    for behind in [&message[..], &message[..1], &message[..3], &[16, 0, 0, 33], &[0, 0, 0, 0]] {
+        let first = record(22, 0x0301, &[&message, behind].concat());
+        let Shook { failure, received, .. } = shaken_from(pair::tls12_settings(), &first, &[]).await;
+        assert!(failure.to_string().contains("KeyEpochWithPendingFragment"), "{failure}");
+        assert_eq!(received, [21, 3, 3, 0, 2, 2, 10], "{behind:?}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_interrupts_a_message_is_refused() {
+    let half = record(22, 0x0303, &[16, 0, 0, 33, 32]);
+    for between in [record(20, 0x0303, &[1]), record(21, 0x0303, &[1, 90]), record(23, 0x0303, b"data")] {
+        let (failure, _) = shaken(&[&half[..], &between, &half].concat()).await;
+        assert!(failure.to_string().contains("MessageInterleavedWithHandshakeMessage"), "{failure}");
+    }
+}
+
+/// Content for records of a handshake, honest or not.
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    let client_key_exchange = [&[16, 0, 0, 33, 32][..], &[9; 32]].concat();
+    let whole = prop::sample::select(vec![hello().message(), client_key_exchange, vec![1], vec![1, 90], vec![0; 4]]);
+    (prop::collection::vec(whole, 0..3), any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(
+        |(messages, from, to)| {
+            let all = messages.concat();
+            let (from, to) = (from.index(all.len() + 1), to.index(all.len() + 1));
+            all[from.min(to)..from.max(to)].to_vec()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_records_make_anything_panic(
+        tls13 in any::<bool>(),
+        behind in content(),
+        records in prop::collection::vec((20_u8..=24, content()), 0..6),
+    ) {
+        let share = [&[0, 36, 0, 0x1d, 0, 32][..], &[9; 32]].concat();
+        let (hello, settings) = if tls13 {
+            let hello = Forged::tls12(&[0x1301]).with_versions(&[0x0304]).with(51, share);
+            (hello, pair::tls13_settings())
+        } else {
+            (hello(), pair::tls12_settings())
+        };
+        let first = record(22, 0x0301, &[hello.message(), behind].concat());
+        let wire: Vec<u8> = records.iter().flat_map(|(kind, content)| record(*kind, 0x0303, content)).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let shook = runtime.block_on(shaken_from(settings, &first, &wire));
+        prop_assert!(shook.received.len() < 8192, "{}", shook.failure);
     }
 }
