@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
-use rustls::{AlertDescription, Error, ServerConfig};
+use rustls::{AlertDescription, Error, ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use super::alert::Alert;
 use super::key_schedule::Memory;
 use super::records::{EXPANSION_TLS12, FRAGMENT_LIMIT, HEADER, declared_end};
 use super::signing;
@@ -87,7 +88,7 @@ where
     let Shaking { connection, mut wire, mut unsent, .. } = shaking;
     // The client waits for the last words of a TLS 1.2 handshake. Those of TLS 1.3 are tickets, which may as well go
     // out with the first data.
-    if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         stream.write_all_buf(&mut unsent).await?;
     }
     if wire.is_empty() {
@@ -134,7 +135,7 @@ impl Shaking {
                 Ok(_) => return Err(Error::General("data within the handshake".into())),
                 Err(error) => {
                     self.discard(discard);
-                    self.last_words();
+                    self.last_words(&error);
                     return Err(error);
                 }
             }
@@ -163,11 +164,11 @@ impl Shaking {
     /// What `rustls` has yet to say, its alert for the error the last of it. Asked once more it would look at the wire again:
     /// the same wire, for it keeps no more of a message in pieces than where they lie; and not behind an alert, for it would
     /// refuse the same record twice.
-    fn last_words(&mut self) {
+    fn last_words(&mut self, error: &Error) {
         loop {
             let wire = self.wire.get_mut(..self.fed).unwrap_or_default();
             let UnbufferedStatus { discard, state } = self.connection.process_tls_records(wire);
-            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { return };
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { break };
             let before = self.unsent.len();
             if append(&mut self.unsent, |room| data.encode(room)).is_err() {
                 return;
@@ -177,6 +178,11 @@ impl Shaking {
                 return;
             }
         }
+        // For some errors it has none. In TLS 1.2 all that a server says before its Finished, the last of it, is in the clear.
+        let in_clear = self.connection.protocol_version() != Some(ProtocolVersion::TLSv1_3);
+        if let (true, Some(alert)) = (in_clear, alert_for(error)) {
+            self.unsent.extend_from_slice(&alert.record(ProtocolVersion::TLSv1_2.into()));
+        }
     }
 }
 
@@ -184,6 +190,16 @@ impl Shaking {
 /// §5.2: level, description, type and tag), for no other message is as short.
 fn is_alert(record: &[u8]) -> bool {
     matches!(record, [21, ..] | [23, _, _, 0, 19, ..])
+}
+
+/// RFC 5246 §7.2.2: the alert for what `rustls` refuses without one; none for whoever sent one.
+fn alert_for(error: &Error) -> Option<Alert> {
+    match error {
+        Error::AlertReceived(_) => None,
+        Error::InvalidMessage(_) => Some(Alert::DecodeError),
+        Error::PeerMisbehaved(_) => Some(Alert::UnexpectedMessage),
+        _ => Some(Alert::InternalError),
+    }
 }
 
 /// Lets `encode` write behind what there is; it says how much room it needs.

@@ -93,8 +93,34 @@ async fn what_lies_behind_a_message_in_its_record_is_refused() {
 async fn whatever_interrupts_a_message_is_refused() {
     let half = record(22, 0x0303, &[16, 0, 0, 33, 32]);
     for between in [record(20, 0x0303, &[1]), record(21, 0x0303, &[1, 90]), record(23, 0x0303, b"data")] {
-        let (failure, _) = shaken(&[&half[..], &between, &half].concat()).await;
+        let wire = [&half[..], &between, &half].concat();
+        let Shook { failure, received, .. } = shaken_from(pair::tls12_settings(), &hello().wire(), &wire).await;
         assert!(failure.to_string().contains("MessageInterleavedWithHandshakeMessage"), "{failure}");
+        assert!(received.ends_with(&[21, 3, 3, 0, 2, 2, 10]), "{received:02x?}");
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_in_tls12_has_one_alert_and_an_alert_has_none() {
+    let warnings = record(21, 0x0303, &[1, 90]).repeat(8);
+    for (wire, alert) in [
+        (record(22, 0x0303, &[16, 0, 0, 0]), Some(50)), // ClientKeyExchange without a key
+        (record(22, 0x0303, &[16, 0, 0, 1, 0]), Some(50)), // with an empty one
+        (record(22, 0x0303, &[16, 0, 0, 2, 1, 4]), Some(47)),
+        (record(22, 0x0303, &[20, 0, 0, 0]), Some(10)),
+        (record(99, 0x0303, b"?"), Some(50)),
+        (warnings, Some(10)),
+        (record(21, 0x0303, &[2, 40]), None),
+    ] {
+        let Shook { failure, received, .. } = shaken_from(pair::tls12_settings(), &hello().wire(), &wire).await;
+        let mut rest = &received[..];
+        let mut alerts = Vec::new();
+        while let Some((header, behind)) = rest.split_at_checked(5) {
+            let (content, behind) = behind.split_at(usize::from(u16::from_be_bytes([header[3], header[4]])));
+            alerts.extend((header[0] == 21).then(|| content.to_vec()));
+            rest = behind;
+        }
+        assert_eq!(alerts, alert.map(|code| vec![2, code]).into_iter().collect::<Vec<_>>(), "{failure}");
     }
 }
 
