@@ -25,6 +25,9 @@ const RECORD_LIMIT: usize = 1 << 14;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 
+/// RFC 8446 §5.1, RFC 5246 §6.2.1, RFC 6520 §3: all types of records there are, change_cipher_spec to heartbeat.
+const RECORDS: std::ops::RangeInclusive<u8> = 20..=24;
+
 const TLS13: u16 = 0x0304;
 const TLS12: u16 = 0x0303;
 
@@ -156,9 +159,10 @@ impl Assembler {
 /// `false` as long as it cannot be told. What cannot be TLS is named.
 fn begins_like_tls(wire: &[u8]) -> Result<bool, Unfit> {
     match *wire {
-        [] | [HANDSHAKE] => Ok(false),
-        [HANDSHAKE, 3, ..] => Ok(true),
-        [HANDSHAKE, ..] => Err(Unfit::silent(reasons::GARBAGE)),
+        [] => Ok(false),
+        [kind] if RECORDS.contains(&kind) => Ok(false),
+        // A record of another type is TLS, too, and refused as such (RFC 8446 §5).
+        [kind, 3, ..] if RECORDS.contains(&kind) => Ok(true),
         // RFC 5246 §E.2: an SSL 2.0 record has the high bit of its length set, and CLIENT-HELLO is 1.
         [0x80..=0xff, _, 1, ..] => Err(Unfit::new(reasons::SSLV2, Alert::ProtocolVersion)),
         [0x80..=0xff] | [0x80..=0xff, _] => Ok(false),
