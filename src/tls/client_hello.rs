@@ -30,6 +30,7 @@ const RECORDS: std::ops::RangeInclusive<u8> = 20..=24;
 
 const TLS13: u16 = 0x0304;
 const TLS12: u16 = 0x0303;
+const SSL3: u16 = 0x0300;
 
 /// The request methods of HTTP (RFC 9110 §9.3, RFC 5789) and the opening of HTTP/2 (RFC 9113 §3.4).
 const HTTP: [&[u8]; 10] =
@@ -85,8 +86,9 @@ impl ClientHello {
             }
             extensions = rest;
         }
-        // RFC 8446 §4.2.1: without the extension, legacy_version counts, and TLS 1.2 at most.
-        hello.versions = versions.unwrap_or_else(|| vec![fixed.version.0.min(TLS12)]);
+        // RFC 8446 §4.2.1: without the extension, legacy_version counts, and TLS 1.2 at most. §D.5: that of SSL 3.0 always does.
+        let legacy = fixed.version.0.min(TLS12);
+        hello.versions = versions.filter(|_| legacy > SSL3).unwrap_or_else(|| vec![legacy]);
         Some(hello)
     }
 }

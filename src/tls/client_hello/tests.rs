@@ -83,6 +83,15 @@ fn with_supported_versions_the_legacy_version_does_not_count() {
 }
 
 #[test]
+fn rfc8446_d_5_ssl3_counts_whatever_else_is_said() {
+    for version in [0x0300, 0x0200, 0x0002] {
+        let wire = Forged { version, ..Forged::tls12(&[0x1301]) }.with_versions(&[0x0304, 0x0303]).wire();
+        let hello = judge_cut_anywhere(&wire).unwrap().unwrap();
+        assert_eq!((hello.offers_tls12(), hello.offers_tls13()), (false, false), "{version:#06x}");
+    }
+}
+
+#[test]
 fn an_extension_that_does_not_parse_hides_no_other() {
     let hello = Forged::bare(0x0303, &[0xc02f]).with(forge::ALPN, vec![0xff, 0xff]).with_versions(&[0x0304]);
     assert!(judge_cut_anywhere(&hello.wire()).unwrap().unwrap().offers_tls13());
