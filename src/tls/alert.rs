@@ -11,6 +11,7 @@ pub(super) enum Alert {
     DecodeError = 50,
     ProtocolVersion = 70,
     InternalError = 80,
+    InappropriateFallback = 86,
     UserCanceled = 90,
     NoRenegotiation = 100,
 }

@@ -32,6 +32,9 @@ const TLS13: u16 = 0x0304;
 const TLS12: u16 = 0x0303;
 const SSL3: u16 = 0x0300;
 
+/// RFC 7507 §2: TLS_FALLBACK_SCSV, by which a client says that it can do better.
+const FALLBACK: u16 = 0x5600;
+
 /// The request methods of HTTP (RFC 9110 §9.3, RFC 5789) and the opening of HTTP/2 (RFC 9113 §3.4).
 const HTTP: [&[u8]; 10] =
     [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"TRACE ", b"PATCH ", b"PRI * "];
@@ -57,6 +60,11 @@ impl ClientHello {
 
     pub(super) fn offers_tls12(&self) -> bool {
         self.versions.contains(&TLS12)
+    }
+
+    /// Whether the client has tried a higher version before, and somebody kept that from us.
+    pub(super) fn is_fallback(&self) -> bool {
+        self.suites.contains(&FALLBACK)
     }
 
     fn parse(message: &[u8], record_version: u16) -> Option<Self> {

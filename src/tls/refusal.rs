@@ -49,6 +49,7 @@ pub(super) mod reasons {
     }
 
     pub(crate) const NO_VERSION: Reason = policy("client offered no supported TLS version");
+    pub(crate) const FALLBACK: Reason = policy("client fell back to an older TLS version");
     pub(crate) const NO_SUITE: Reason = policy("no common cipher suite");
     pub(crate) const NO_GROUP: Reason = policy("no common group");
     pub(crate) const NO_SIGNATURE: Reason = policy("no common signature scheme");

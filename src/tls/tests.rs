@@ -8,11 +8,13 @@ use super::forge::{self, Forged};
 use super::self_signed::self_signed;
 use super::*;
 use crate::config::{ClientCertificates as Asked, Policy};
-use crate::facts::{Outcome, TlsVersion};
+use crate::facts::Outcome;
 use crate::session_log::Offered;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const ECDHE_RSA: u16 = 0xc02f;
+/// RFC 7507: no suite, although it stands among them.
+const FALLBACK: u16 = 0x5600;
 
 const HANDSHAKE_FAILURE: u8 = 40;
 const PROTOCOL_VERSION: u8 = 70;
@@ -69,6 +71,19 @@ async fn versions_before_tls12_get_protocol_version() {
 }
 
 #[tokio::test]
+async fn rfc7507_a_client_that_fell_back_is_told_so() {
+    let (server, phrase) = (server(Policy::Intermediate), "client fell back to an older TLS version");
+    for suites in [[ECDHE_RSA, FALLBACK], [FALLBACK, ECDHE_RSA], [0x009c, FALLBACK]] {
+        assert_refused(&server, &Forged::tls12(&suites), phrase, 86).await;
+    }
+    // §3: a version that there is not comes first; and what is no fallback is none.
+    let older = Forged::bare(0x0302, &[0xc013, FALLBACK]);
+    assert_refused(&server, &older, "client offered no supported TLS version", PROTOCOL_VERSION).await;
+    let hello = Forged::tls12(&[FALLBACK, 0x1301]).with_versions(&[0x0304, 0x0303]);
+    assert_refused(&server, &hello, "no common group", HANDSHAKE_FAILURE).await; // without a key share
+}
+
+#[tokio::test]
 async fn policy_modern_refuses_tls12() {
     let hello = Forged::tls12(&[ECDHE_RSA]);
     let phrase = "client offered no supported TLS version";
@@ -81,8 +96,9 @@ async fn policy_modern_refuses_tls12() {
 async fn every_suite_that_is_not_ecdhe_with_an_aead_is_refused() {
     let server = server(Policy::Intermediate);
     let ours = |code| policy::suite(rustls::CipherSuite::from(code)).is_some();
-    let others: Vec<u16> =
-        (0..=u16::MAX).filter(|code| TlsCipherSuite::from_id(*code).is_some() && !ours(*code)).collect();
+    let others: Vec<u16> = (0..=u16::MAX)
+        .filter(|code| TlsCipherSuite::from_id(*code).is_some() && !ours(*code) && *code != FALLBACK)
+        .collect();
     assert!(others.len() > 300, "the registry is not there");
     // Among them, one of each kind: static RSA, anonymous, NULL, EXPORT, RC4, 3DES, CBC, finite-field DHE.
     for known in
