@@ -7,6 +7,7 @@ pub(super) enum Alert {
     UnexpectedMessage = 10,
     BadRecordMac = 20,
     RecordOverflow = 22,
+    HandshakeFailure = 40,
     IllegalParameter = 47,
     DecodeError = 50,
     ProtocolVersion = 70,

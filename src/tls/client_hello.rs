@@ -51,6 +51,8 @@ pub(super) struct ClientHello {
     pub(super) signatures: Vec<u16>,
     pub(super) sni: Option<Vec<u8>>,
     pub(super) alpn: Vec<Vec<u8>>,
+    /// It names a session that it would renegotiate (RFC 5746 §3.5).
+    pub(super) renegotiates: bool,
 }
 
 impl ClientHello {
@@ -88,6 +90,7 @@ impl ClientHello {
                         hello.sni =
                             list.iter().find(|(kind, _)| *kind == SNIType::HostName).map(|(_, name)| name.to_vec());
                     }
+                    TlsExtension::RenegotiationInfo(data) => hello.renegotiates = !data.is_empty(),
                     TlsExtension::ALPN(list) => hello.alpn = list.iter().map(|name| name.to_vec()).collect(),
                     _ => {}
                 }

@@ -41,7 +41,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::config;
-use crate::facts::{TlsFacts, TlsVersion};
+use crate::facts::TlsFacts;
 use crate::protocol::SERVICES;
 use alert::Alert;
 pub use certificates::{Certificate, CertificateError, PemPair};
@@ -248,10 +248,9 @@ impl Inner {
             send(&mut stream, Alert::ProtocolVersion, hello.record_version).await;
             return Err(refuse(reasons::NO_VERSION, "the policy has no version that the client has"));
         };
-        // RFC 7507 §3. `rustls` leaves it to the mark in its random (RFC 8446 §4.1.3), which not all such clients look for.
-        if version != TlsVersion::Tls13 && hello.is_fallback() {
-            send(&mut stream, Alert::InappropriateFallback, hello.record_version).await;
-            return Err(refuse(reasons::FALLBACK, "the client has more than TLS 1.2 and does not offer it"));
+        if let Some((alert, reason, detail)) = refusal::objection(hello, version) {
+            send(&mut stream, alert, hello.record_version).await;
+            return Err(refuse(reason, detail));
         }
 
         let Shaken { connection, signature, wire, unsent, mut memory } =

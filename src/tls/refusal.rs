@@ -116,6 +116,24 @@ impl Unfit {
     }
 }
 
+/// What speaks against a hello that leads to `version`, and `rustls` does not look at.
+pub(super) fn objection(hello: &ClientHello, version: TlsVersion) -> Option<(Alert, Reason, &'static str)> {
+    if version == TlsVersion::Tls13 {
+        return None;
+    }
+    // RFC 7507 §3. `rustls` leaves it to the mark in its random (RFC 8446 §4.1.3), which not all such clients look for.
+    if hello.is_fallback() {
+        let detail = "the client has more than TLS 1.2 and does not offer it";
+        return Some((Alert::InappropriateFallback, reasons::FALLBACK, detail));
+    }
+    // RFC 5746 §3.6: somebody passes on a renegotiation that was meant for another session as if it were a beginning.
+    if hello.renegotiates {
+        let detail = "the client renegotiates a session that there is not";
+        return Some((Alert::HandshakeFailure, reasons::VIOLATION, detail));
+    }
+    None
+}
+
 /// Finds the reason for what went wrong after the ClientHello.
 pub(super) fn reason(failure: &Failure, hello: &ClientHello, version: TlsVersion) -> Reason {
     use rustls::Error;

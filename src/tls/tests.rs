@@ -8,7 +8,7 @@ use super::forge::{self, Forged};
 use super::self_signed::self_signed;
 use super::*;
 use crate::config::{ClientCertificates as Asked, Policy};
-use crate::facts::Outcome;
+use crate::facts::{Outcome, TlsVersion};
 use crate::session_log::Offered;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -81,6 +81,22 @@ async fn rfc7507_a_client_that_fell_back_is_told_so() {
     assert_refused(&server, &older, "client offered no supported TLS version", PROTOCOL_VERSION).await;
     let hello = Forged::tls12(&[FALLBACK, 0x1301]).with_versions(&[0x0304, 0x0303]);
     assert_refused(&server, &hello, "no common group", HANDSHAKE_FAILURE).await; // without a key share
+}
+
+#[tokio::test]
+async fn rfc5746_3_6_a_hello_that_was_meant_for_another_session_is_refused() {
+    const RENEGOTIATION_INFO: u16 = 0xff01;
+    let server = server(Policy::Intermediate);
+    let hello = |info: &[u8]| Forged::tls12(&[ECDHE_RSA]).with(RENEGOTIATION_INFO, info.to_vec());
+    let verify_data = [&[12][..], &[7; 12]].concat();
+    assert_refused(&server, &hello(&verify_data), "TLS protocol violation", HANDSHAKE_FAILURE).await;
+    // An empty one is a beginning, and answered by an empty one.
+    let (mut client, ours) = duplex(1 << 14);
+    client.write_all(&hello(&[0]).wire()).await.unwrap();
+    let accepting = tokio::spawn(server.accept(ours, "smtp", DEADLINE));
+    let answer = server_hello(&mut client).await;
+    assert!(answer.ends_with(&[0xff, 1, 0, 1, 0]), "{answer:02x?}");
+    accepting.abort();
 }
 
 #[tokio::test]

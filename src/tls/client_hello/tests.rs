@@ -47,6 +47,7 @@ fn a_hello_is_read_from_any_records_in_any_pieces() {
         signatures: vec![0x0403, 0x0804, 0x0401],
         sni: Some(b"mail.example.com".to_vec()),
         alpn: vec![b"smtp".to_vec(), b"imap".to_vec()],
+        renegotiates: false,
     };
     for size in [1, 2, 3, 4, 5, 100, 1 << 14] {
         assert_eq!(judge_cut_anywhere(&modern().records(size)), Ok(Some(expected.clone())), "records of {size}");
