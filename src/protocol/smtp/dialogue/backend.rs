@@ -10,6 +10,7 @@ use crate::protocol::smtp::capabilities::{self, Auth};
 use crate::protocol::smtp::command::{self, Verb};
 use crate::protocol::smtp::received::Hello;
 use crate::protocol::smtp::reply::{self, Reply, ReplyParse, first_reply};
+use crate::protocol::smtp::sasl::Exchange;
 use crate::protocol::smtp::{path, reasons};
 use crate::protocol::{AuthRule, Event, Out, Verdict};
 
@@ -143,7 +144,7 @@ impl SmtpDialogue {
             }
             Pending::Auth => {
                 self.unheard = (!ok).then_some(Early::SaslResponse);
-                self.authenticated(reply.code, ok, out);
+                self.authenticated(reply.code, whole, out);
             }
             Pending::Mail { utf8 } if ok => self.transaction = Transaction { utf8, ..Transaction::default() },
             Pending::Rcpt(recipient) if ok => {
@@ -182,21 +183,24 @@ impl SmtpDialogue {
         }
     }
 
-    fn authenticated(&mut self, code: u16, ok: bool, out: &mut Out) {
+    fn authenticated(&mut self, code: u16, whole: &[u8], out: &mut Out) {
         let Some(exchange) = self.exchange.take() else { return };
-        // RFC 4954 §6: 535 alone says that the credentials are no good; once is enough.
-        let exchange = *exchange;
-        if !ok && (code != 535 || exchange.was_refused()) {
-            if (400..=499).contains(&code) && !exchange.was_refused() {
-                let (method, user) = (exchange.method, exchange.user);
+        let refused = exchange.was_refused(); // by a challenge: that was counted
+        let Exchange { method, user, .. } = *exchange;
+        match code {
+            200..=299 => {
+                self.user = Some(user.clone().unwrap_or_default().into());
+                out.events.push(Event::Auth { method, user, ok: true });
+            }
+            _ if refused => {}
+            400..=499 => out.events.push(Event::Unjudged { method, user, reason: reasons::BACKEND_PUTS_OFF }),
+            535 if is_nobodys_verdict(whole) => {
                 out.events.push(Event::Unjudged { method, user, reason: reasons::BACKEND_PUTS_OFF });
             }
-            return;
+            // RFC 4954 §6: this alone says that the credentials are no good.
+            535 => out.events.push(Event::Auth { method, user, ok: false }),
+            _ => {}
         }
-        if ok {
-            self.user = Some(exchange.user.clone().unwrap_or_default().into());
-        }
-        out.events.push(Event::Auth { method: exchange.method, user: exchange.user, ok });
     }
 
     /// RFC 3030 §2: every chunk has an answer; the last one's, or the first negative one, is the message's verdict.
@@ -216,4 +220,14 @@ impl SmtpDialogue {
             transaction.chunks_began = false;
         }
     }
+}
+
+/// Whether a 535 only says that nobody was there to judge. Postfix before 3.1 has no other code for that; what comes behind the
+/// last colon are Dovecot's and Cyrus SASL's words for it.
+fn is_nobodys_verdict(reply: &[u8]) -> bool {
+    let said = reply::lines(reply).last().unwrap_or_default();
+    let why = said.rsplit(|octet| *octet == b':').next().unwrap_or_default().trim_ascii();
+    [&b"Connection lost to authentication server"[..], b"generic failure"]
+        .iter()
+        .any(|lost| why.eq_ignore_ascii_case(lost))
 }

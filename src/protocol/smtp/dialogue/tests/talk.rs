@@ -118,6 +118,10 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
             auth("LOGIN", Some("alice"), true),
         ),
         (vec![c("AUTH LOGIN\r\n"), b("334 x\r\n"), c("!\r\n"), b(bad)], auth("LOGIN", None, false)),
+        (
+            vec![c(format!("AUTH PLAIN {plain}\r\n")), b("535 5.7.8 Error: authentication failed: UGFzc3dvcmQ6\r\n")],
+            auth("PLAIN", Some("alice"), false),
+        ),
         (vec![c("AUTH GSSAPI\r\n"), b("334 \r\n"), c("\r\n"), b("235 ok\r\n")], auth("GSSAPI", None, true)),
     ];
     for (steps, event) in cases {
@@ -136,13 +140,20 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
         &[c("AUTH\r\n"), b("501 what\r\n")],
         &[c("AUTH NONESUCH\r\n"), b("504 unknown\r\n")],
         &[c("AUTH PLAIN x\r\n"), b("454 4.7.0 try later\r\n")],
+        // Postfix 2.3 to 3.0.
+        &[
+            c("AUTH PLAIN x\r\n"),
+            b("535 5.7.0 Error: authentication failed: Connection lost to authentication server\r\n"),
+        ],
+        &[c("AUTH PLAIN x\r\n"), b("535 5.7.8 Error: authentication failed: generic failure\r\n")],
         &[c("AUTH PLAIN x\r\n"), b("235 ok\r\n"), c("AUTH PLAIN x\r\n"), b("503 already\r\n")],
     ] {
         let (_, _, seen) = after(&submission(), &hello(), steps);
         assert!(!seen.events.iter().any(|event| matches!(event, Event::Auth { ok: false, .. })), "{:?}", seen.events);
         let put_off = seen.events.iter().any(|event| matches!(event, Event::Unjudged { .. }));
-        let by_454 = matches!(steps.last(), Some(Step::B(answer)) if answer.starts_with(b"454"));
-        assert_eq!(put_off, by_454, "{:?}", seen.events);
+        let away =
+            matches!(steps.last(), Some(Step::B(answer)) if answer.starts_with(b"454") || answer.starts_with(b"535"));
+        assert_eq!(put_off, away, "{:?}", seen.events);
     }
 }
 
