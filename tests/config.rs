@@ -106,6 +106,7 @@ fn every_value_arrives() {
     assert!(config.received_user);
     let limits = &config.limits;
     assert_eq!((limits.connections_per_address.get(), limits.errors), (1, 1));
+    assert_eq!(limits.xclient_connections_per_address.get(), 2);
     let most = [limits.sessions_per_minute, limits.failed_handshakes_per_minute, limits.failed_logins_per_minute];
     assert_eq!(most.map(|most| most.map_or(0, NonZeroU32::get)), [0, 2, 3]);
     assert!(config.limits.exempt.is_empty());

@@ -171,6 +171,7 @@ fn log(log: &mut Table<'_>) -> Log {
 fn limits(limits: &mut Table<'_>) -> Limits {
     Limits {
         connections_per_address: limits.or("connections_per_address", number(500)),
+        xclient_connections_per_address: limits.or("xclient_connections_per_address", number(50)),
         sessions_per_minute: limits.or("sessions_per_minute", Most::new(1000)).0,
         failed_handshakes_per_minute: limits.or("failed_handshakes_per_minute", Most::new(60)).0,
         failed_logins_per_minute: limits.or("failed_logins_per_minute", Most::new(20)).0,

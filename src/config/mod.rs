@@ -168,6 +168,8 @@ pub enum LogProgram {
 pub struct Limits {
     /// Concurrent connections from one IPv4 address or IPv6 /64.
     pub connections_per_address: NonZeroUsize,
+    /// Of these, those to listeners with [`ClientIdentity::Xclient`], whose backend cannot count its clients.
+    pub xclient_connections_per_address: NonZeroUsize,
     /// New sessions from one; none: no limit.
     pub sessions_per_minute: Option<NonZeroU32>,
     /// Failed TLS handshakes from one, after which it is refused for a while; none: no limit.

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 
 use self::debt::{Budget, Debt};
 use self::table::{Table, Untold};
-use crate::config;
+use crate::config::{self, ClientIdentity};
 
 /// How often what was refused and not logged is told: [`Limits::report`].
 pub const REPORT: Duration = Duration::from_secs(60);
@@ -30,6 +30,7 @@ const NAMED: usize = 100;
 /// Counts by client network.
 pub struct Limits {
     connections: NonZeroUsize,
+    xclient_connections: NonZeroUsize,
     /// None: no limit.
     sessions: Option<Budget>,
     handshakes: Option<Budget>,
@@ -42,8 +43,16 @@ pub struct Limits {
 #[derive(Default)]
 struct State {
     /// Open connections; an entry only while there is one.
-    open: HashMap<Network, usize>,
+    open: HashMap<Network, Open>,
     past: Table,
+}
+
+/// A network's open connections.
+#[derive(Debug, Clone, Copy, Default)]
+struct Open {
+    all: usize,
+    /// Those to listeners that tell their backends of clients by XCLIENT.
+    xclient: usize,
 }
 
 /// A session that may begin.
@@ -92,6 +101,7 @@ pub struct Setback {
 pub struct Permit {
     limits: Arc<Limits>,
     counted: Option<Network>,
+    xclient: bool,
 }
 
 impl Limits {
@@ -100,6 +110,7 @@ impl Limits {
         let budget = |most: Option<NonZeroU32>| most.map(Budget::new);
         Self {
             connections: settings.connections_per_address,
+            xclient_connections: settings.xclient_connections_per_address,
             sessions: budget(settings.sessions_per_minute),
             handshakes: budget(settings.failed_handshakes_per_minute),
             logins: budget(settings.failed_logins_per_minute),
@@ -109,17 +120,19 @@ impl Limits {
         }
     }
 
-    /// Lets a client in, unless its network has had its share.
+    /// Lets a client in, whom the listener introduces to its backend by `identity`, unless its network has had its share.
     ///
     /// # Errors
     /// What there was too much of.
-    pub fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Admitted, Refused> {
-        self.admit_at(client, self.now())
+    pub fn admit(self: &Arc<Self>, client: IpAddr, identity: ClientIdentity) -> Result<Admitted, Refused> {
+        self.admit_at(client, identity, self.now())
     }
 
-    fn admit_at(self: &Arc<Self>, client: IpAddr, now: u64) -> Result<Admitted, Refused> {
+    fn admit_at(self: &Arc<Self>, client: IpAddr, identity: ClientIdentity, now: u64) -> Result<Admitted, Refused> {
+        let xclient = identity == ClientIdentity::Xclient;
+        let permit = |counted| Permit { limits: self.clone(), counted, xclient };
         let Some(network) = self.counted(client) else {
-            return Ok(Admitted { permit: Permit { limits: self.clone(), counted: None }, delay: Duration::ZERO });
+            return Ok(Admitted { permit: permit(None), delay: Duration::ZERO });
         };
         let mut state = self.state();
         let State { open, past } = &mut *state;
@@ -136,17 +149,18 @@ impl Limits {
             match () {
                 () if exceeded(past.handshakes, self.handshakes) => Some(TooMany::Handshakes),
                 () if exceeded(past.logins, self.logins) => Some(TooMany::Logins),
-                () if held >= self.connections.get() => Some(TooMany::Connections),
+                () if held.all >= self.connections.get() => Some(TooMany::Connections),
+                () if xclient && held.xclient >= self.xclient_connections.get() => Some(TooMany::Connections),
                 () => None,
             }
         };
         if let Some(why) = why {
             return Err(Refused { why, told: past.tell(now) });
         }
-        open.insert(network, held + 1);
+        open.insert(network, Open { all: held.all + 1, xclient: held.xclient + usize::from(xclient) });
         let delay = |debt: Debt, budget: Option<Budget>| budget.map_or(Duration::ZERO, |b| debt.delay(b, now));
         let delay = delay(past.handshakes, self.handshakes).max(delay(past.logins, self.logins));
-        Ok(Admitted { permit: Permit { limits: self.clone(), counted: Some(network) }, delay })
+        Ok(Admitted { permit: permit(Some(network)), delay })
     }
 
     /// A client's handshake came to nothing.
@@ -218,9 +232,10 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(network) = self.counted else { return };
         let mut state = self.limits.state();
-        if let Some(count) = state.open.get_mut(&network) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
+        if let Some(open) = state.open.get_mut(&network) {
+            open.all = open.all.saturating_sub(1);
+            open.xclient = open.xclient.saturating_sub(usize::from(self.xclient));
+            if open.all == 0 {
                 state.open.remove(&network);
             }
         }

@@ -8,6 +8,7 @@ const SECOND: u64 = 1_000_000_000;
 fn limits(connections: usize, [sessions, handshakes, logins]: [u32; 3]) -> Arc<Limits> {
     Arc::new(Limits::new(&config::Limits {
         connections_per_address: connections.try_into().unwrap(),
+        xclient_connections_per_address: 2.try_into().unwrap(),
         sessions_per_minute: NonZeroU32::new(sessions),
         failed_handshakes_per_minute: NonZeroU32::new(handshakes),
         failed_logins_per_minute: NonZeroU32::new(logins),
@@ -27,24 +28,40 @@ fn why(admitted: Result<Admitted, Refused>) -> Option<TooMany> {
 #[test]
 fn a_full_network_is_refused_until_a_place_is_free() {
     let limits = limits(1, [0; 3]);
-    let first = limits.admit(ip("203.0.113.5")).unwrap();
-    assert_eq!(why(limits.admit(ip("203.0.113.5"))), Some(TooMany::Connections));
-    assert!(limits.admit(ip("203.0.113.6")).is_ok());
+    let first = limits.admit(ip("203.0.113.5"), ClientIdentity::ProxyV2).unwrap();
+    assert_eq!(why(limits.admit(ip("203.0.113.5"), ClientIdentity::ProxyV2)), Some(TooMany::Connections));
+    assert!(limits.admit(ip("203.0.113.6"), ClientIdentity::ProxyV2).is_ok());
     drop(first);
-    assert!(limits.admit(ip("203.0.113.5")).is_ok());
+    assert!(limits.admit(ip("203.0.113.5"), ClientIdentity::ProxyV2).is_ok());
+    assert!(limits.state().open.is_empty(), "an entry without a connection stayed");
+}
+
+#[test]
+fn a_network_has_fewer_places_where_the_backend_cannot_count() {
+    let limits = limits(4, [0; 3]);
+    let enter = |client: &str, identity| limits.admit(ip(client), identity);
+    let told = [(); 2].map(|()| enter("203.0.113.5", ClientIdentity::Xclient).unwrap());
+    assert_eq!(why(enter("203.0.113.5", ClientIdentity::Xclient)), Some(TooMany::Connections));
+    assert!(enter("203.0.113.6", ClientIdentity::Xclient).is_ok());
+    // These are among all of its places.
+    let others = [(); 2].map(|()| enter("203.0.113.5", ClientIdentity::ImapId).unwrap());
+    assert_eq!(why(enter("203.0.113.5", ClientIdentity::ImapId)), Some(TooMany::Connections));
+    drop(told);
+    let again = enter("203.0.113.5", ClientIdentity::Xclient).unwrap();
+    drop((others, again));
     assert!(limits.state().open.is_empty(), "an entry without a connection stayed");
 }
 
 #[test]
 fn an_ipv6_client_counts_by_its_64() {
     let limits = limits(1, [0, 0, 2]);
-    let _first = limits.admit(ip("2001:db8::1")).unwrap();
-    assert!(limits.admit(ip("2001:db8::ffff:1")).is_err());
-    assert!(limits.admit(ip("2001:db8:0:1::1")).is_ok());
+    let _first = limits.admit(ip("2001:db8::1"), ClientIdentity::ProxyV2).unwrap();
+    assert!(limits.admit(ip("2001:db8::ffff:1"), ClientIdentity::ProxyV2).is_err());
+    assert!(limits.admit(ip("2001:db8:0:1::1"), ClientIdentity::ProxyV2).is_ok());
     // Guessing from one address after the other of the same /64.
     limits.login_failed(ip("2001:db8:0:2::1"));
     limits.login_failed(ip("2001:db8:0:2::2"));
-    assert_eq!(why(limits.admit(ip("2001:db8:0:2::3"))), Some(TooMany::Logins));
+    assert_eq!(why(limits.admit(ip("2001:db8:0:2::3"), ClientIdentity::ProxyV2)), Some(TooMany::Logins));
 }
 
 #[test]
@@ -56,7 +73,7 @@ fn an_exempt_network_is_not_counted() {
         limits.handshake_failed(client);
         assert!(limits.tells(client));
     }
-    let held: Vec<_> = (0..5).map(|_| limits.admit(client).unwrap()).collect();
+    let held: Vec<_> = (0..5).map(|_| limits.admit(client, ClientIdentity::ProxyV2).unwrap()).collect();
     assert!(held.iter().all(|admitted| admitted.delay.is_zero()));
     assert_eq!(limits.state().past.len(), 0);
 }
@@ -66,12 +83,13 @@ fn sessions_come_back_with_time_and_other_networks_have_their_own() {
     let limits = limits(100, [60, 0, 0]);
     let client = ip("203.0.113.5");
     for _ in 0..60 {
-        assert!(limits.admit_at(client, 0).is_ok());
+        assert!(limits.admit_at(client, ClientIdentity::ProxyV2, 0).is_ok());
     }
-    assert_eq!(why(limits.admit_at(client, 0)), Some(TooMany::Sessions));
-    assert!(limits.admit_at(ip("203.0.113.6"), 0).is_ok());
+    assert_eq!(why(limits.admit_at(client, ClientIdentity::ProxyV2, 0)), Some(TooMany::Sessions));
+    assert!(limits.admit_at(ip("203.0.113.6"), ClientIdentity::ProxyV2, 0).is_ok());
     // Who goes on all the same has one a second, no more and no less.
-    let admitted = (0..10_000).filter(|n| limits.admit_at(client, n * SECOND / 100).is_ok()).count();
+    let admitted =
+        (0..10_000).filter(|n| limits.admit_at(client, ClientIdentity::ProxyV2, n * SECOND / 100).is_ok()).count();
     assert_eq!(admitted, 99);
 }
 
@@ -89,7 +107,8 @@ fn an_office_that_comes_back_after_an_outage_is_let_in() {
     // A hundred people behind one address, five connections each, all within a second; one has an old password, and his
     // program tries it over and over.
     let client = ip("203.0.113.5");
-    let held: Vec<_> = (0..500).map(|n| limits.admit_at(client, n * SECOND / 500).unwrap()).collect();
+    let held: Vec<_> =
+        (0..500).map(|n| limits.admit_at(client, ClientIdentity::ProxyV2, n * SECOND / 500).unwrap()).collect();
     assert!(held.iter().all(|admitted| admitted.delay.is_zero()));
     for n in 0..500 {
         limits.login_succeeded(client);
@@ -98,7 +117,7 @@ fn an_office_that_comes_back_after_an_outage_is_let_in() {
         }
     }
     drop(held);
-    assert!(limits.admit_at(client, SECOND).unwrap().delay.is_zero());
+    assert!(limits.admit_at(client, ClientIdentity::ProxyV2, SECOND).unwrap().delay.is_zero());
 }
 
 #[test]
@@ -108,12 +127,12 @@ fn failed_logins_are_delayed_then_refused_then_forgotten() {
     let setbacks: Vec<Setback> = (0..6).map(|_| limits.login_failed_at(client, 0)).collect();
     let delays: Vec<u64> = setbacks.iter().map(|setback| setback.delay.as_secs()).collect();
     assert_eq!(delays, [0, 0, 0, 1, 2, 4]);
-    assert_eq!(why(limits.admit_at(client, 0)), Some(TooMany::Logins));
-    assert!(limits.admit_at(ip("203.0.113.6"), 0).is_ok());
+    assert_eq!(why(limits.admit_at(client, ClientIdentity::ProxyV2, 0)), Some(TooMany::Logins));
+    assert!(limits.admit_at(ip("203.0.113.6"), ClientIdentity::ProxyV2, 0).is_ok());
     // One of six comes back every ten seconds; the next session waits before it may begin.
-    assert_eq!(why(limits.admit_at(client, 10 * SECOND - 1)), Some(TooMany::Logins));
-    assert_eq!(limits.admit_at(client, 10 * SECOND).unwrap().delay.as_secs(), 2);
-    assert_eq!(limits.admit_at(client, 30 * SECOND).unwrap().delay.as_secs(), 0);
+    assert_eq!(why(limits.admit_at(client, ClientIdentity::ProxyV2, 10 * SECOND - 1)), Some(TooMany::Logins));
+    assert_eq!(limits.admit_at(client, ClientIdentity::ProxyV2, 10 * SECOND).unwrap().delay.as_secs(), 2);
+    assert_eq!(limits.admit_at(client, ClientIdentity::ProxyV2, 30 * SECOND).unwrap().delay.as_secs(), 0);
 }
 
 #[test]
@@ -124,11 +143,11 @@ fn a_login_that_succeeds_makes_up_for_one_that_failed() {
     for _ in 0..2 {
         limits.login_failed_at(client, 0);
     }
-    assert!(limits.admit_at(client, 0).is_err(), "successes are not saved up");
+    assert!(limits.admit_at(client, ClientIdentity::ProxyV2, 0).is_err(), "successes are not saved up");
     limits.login_succeeded(client);
-    assert!(limits.admit_at(client, 0).is_ok());
+    assert!(limits.admit_at(client, ClientIdentity::ProxyV2, 0).is_ok());
     limits.login_failed_at(client, 0);
-    assert!(limits.admit_at(client, 0).is_err(), "one for one");
+    assert!(limits.admit_at(client, ClientIdentity::ProxyV2, 0).is_err(), "one for one");
 }
 
 #[test]
@@ -136,19 +155,19 @@ fn failed_handshakes_delay_then_refuse_and_refusals_count_as_sessions() {
     let limits = limits(10, [8, 2, 0]);
     let client = ip("203.0.113.5");
     limits.handshake_failed(client);
-    assert!(limits.admit(client).unwrap().delay.is_zero());
+    assert!(limits.admit(client, ClientIdentity::ProxyV2).unwrap().delay.is_zero());
     limits.handshake_failed(client);
     for _ in 0..7 {
-        assert_eq!(why(limits.admit(client)), Some(TooMany::Handshakes));
+        assert_eq!(why(limits.admit(client, ClientIdentity::ProxyV2)), Some(TooMany::Handshakes));
     }
-    assert_eq!(why(limits.admit(client)), Some(TooMany::Sessions));
+    assert_eq!(why(limits.admit(client, ClientIdentity::ProxyV2)), Some(TooMany::Sessions));
 }
 
 #[test]
 fn one_refusal_a_minute_is_logged_and_the_others_are_counted() {
     let limits = limits(1, [1, 0, 0]);
     let (client, other) = (ip("203.0.113.5"), ip("2001:db8::1"));
-    let told = |client, now| limits.admit_at(client, now).err().map(|refused| refused.told);
+    let told = |client, now| limits.admit_at(client, ClientIdentity::ProxyV2, now).err().map(|refused| refused.told);
     assert_eq!([told(client, 0), told(other, 0)], [None, None]);
     assert_eq!(told(client, 1), Some(true));
     assert_eq!([told(client, 2), told(client, 3), told(other, 3)], [Some(false), Some(false), Some(true)]);
@@ -171,14 +190,14 @@ fn a_million_addresses_take_no_more_memory_and_do_not_wash_away_who_failed() {
     let step = SECOND / 1_000_000 / 50;
     for n in 0..1_000_000_u64 {
         let address = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (u128::from(n) << 64) | 1));
-        drop(limits.admit_at(address, n * step).unwrap());
+        drop(limits.admit_at(address, ClientIdentity::ProxyV2, n * step).unwrap());
     }
     {
         let past = &mut limits.state().past;
         assert!(past.len() <= MOST, "{}", past.len());
         assert!(past.capacity() <= 2 * MOST, "{}", past.capacity());
     }
-    assert_eq!(why(limits.admit_at(guesser, SECOND)), Some(TooMany::Logins));
+    assert_eq!(why(limits.admit_at(guesser, ClientIdentity::ProxyV2, SECOND)), Some(TooMany::Logins));
     // And with time all of it is given back.
     limits.state().past.settle(3 * WINDOW);
     let past = &limits.state().past;

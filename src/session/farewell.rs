@@ -37,7 +37,7 @@ pub async fn turn_away(shared: Arc<Shared>, arrival: Arrival) {
     let mut notes = Notes::new(&shared, &arrival);
     let Arrival { mut stream, peer, local, .. } = arrival;
     let reason = match identify(&shared, &mut stream, peer, local).await {
-        Ok(who) => match shared.limits.admit(who.client.ip()) {
+        Ok(who) => match shared.limits.admit(who.client.ip(), shared.listener.identity) {
             Ok(_admitted) => {
                 notes.identified(who.client, who.local);
                 say_goodbye(&shared, stream, TOO_MANY, Farewell::TooManyConnections, &mut notes).await

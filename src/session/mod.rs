@@ -132,7 +132,7 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
 
     // Who is it? A peer from a listed network speaks for its client.
     let who = identify(shared, &mut stream, peer, local).await?;
-    let Admitted { permit, delay } = match shared.limits.admit(who.client.ip()) {
+    let Admitted { permit, delay } = match shared.limits.admit(who.client.ip(), shared.listener.identity) {
         Ok(admitted) => admitted,
         Err(refused) => return Err(refuse(shared, stream, refused, &who, notes).await),
     };

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::support::fake::{Fake, smtp};
 use crate::support::gate::{Gate, Setup};
+use crate::support::stack::stack;
 use crate::support::wire::{Offer, Wire};
 
 /// Networks that `connections_per_address` counts: loopback is exempt unless the administrator says otherwise.
@@ -51,6 +52,33 @@ fn with_implicit_tls_the_refusal_can_be_read_inside_tls() {
     let mut second = gate.connect("submissions").tls(&tls);
     assert_eq!(second.reply().code, 421);
     second.end();
+}
+
+#[test]
+fn no_client_takes_all_processes_of_a_postfix_that_cannot_count_them() {
+    let (stack, _shown) = stack();
+    let ports = stack.postfix.xclient;
+    let gate = Setup::new()
+        .table("[limits]\nxclient_connections_per_address = 2\nexempt = []")
+        .listener("smtp", ports.smtp, "xclient")
+        .listener("submission", ports.submission, "xclient")
+        .start();
+    let connect = |from, service: &str| {
+        let mut wire = gate.connect_from(Ipv4Addr::new(127, 0, 0, from), service);
+        (wire.reply().code, wire)
+    };
+    let (one, mut first) = connect(2, "smtp");
+    let (two, _second) = connect(2, "submission");
+    assert_eq!((one, two), (220, 220));
+    let (refused, mut third) = connect(2, "smtp");
+    assert_eq!(refused, 421);
+    third.end();
+    assert_eq!(connect(3, "smtp").0, 220, "another client");
+    let leaving = format!("client_port={} ", first.port);
+    assert_eq!(first.say("QUIT").code, 221);
+    first.end();
+    gate.log.wait_for(&["event=ended", &leaving]);
+    assert_eq!(connect(2, "smtp").0, 220);
 }
 
 #[test]
