@@ -203,9 +203,10 @@ pub struct Bdat {
     pub last: bool,
 }
 
-/// Reads the argument of BDAT; `None` means that nobody can tell where the next command begins.
+/// Reads the argument of BDAT; `None` means that nobody can tell where the next command begins. Only spaces part its words: behind a
+/// tab some parsers see no LAST.
 pub fn bdat(argument: &[u8]) -> Option<Bdat> {
-    let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut words = argument.split(|octet| *octet == b' ').filter(|word| !word.is_empty());
     let digits = words.next()?;
     // `parse` alone would take a leading `+`.
     if !digits.iter().all(u8::is_ascii_digit) {
@@ -343,6 +344,8 @@ mod tests {
             (b"1 2", None),
             (b"1 LAST LAST", None),
             (b"1LAST", None),
+            (b"1\tLAST", None),
+            (b"1 \tLAST", None),
         ];
         for (argument, expected) in cases {
             let expected = expected.map(|(size, last)| Bdat { size, last });

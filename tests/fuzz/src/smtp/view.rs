@@ -192,7 +192,7 @@ pub fn is_proper(line: &[u8]) -> bool {
 /// RFC 3030 §2.
 fn chunk(argument: &[u8]) -> Option<(u64, bool)> {
     let text = std::str::from_utf8(argument).ok()?;
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect(); // spaces alone part them for everybody
     let last = match words.as_slice() {
         [_] => false,
         [_, last] if last.eq_ignore_ascii_case("LAST") => true,
