@@ -86,7 +86,7 @@ pub enum TooMany {
     Logins,
 }
 
-/// What follows a failed login.
+/// What follows a login that failed, or is about to be tried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Setback {
     /// How long the client is to wait for the answer.
@@ -94,6 +94,8 @@ pub struct Setback {
     /// The network has used up what it has: the session is over with that answer. New ones are refused; those that were open before
     /// must not go on guessing, each at its own pace.
     pub is_last: bool,
+    /// It had used that up before: the backend is not asked, and the session is over.
+    pub is_barred: bool,
 }
 
 /// One connection's place; free again when dropped.
@@ -180,7 +182,18 @@ impl Limits {
         let debt = &mut state.past.of(network, now).logins;
         let is_last = !debt.has_room(budget, now);
         debt.add(budget, now);
-        Setback { delay: debt.delay(budget, now), is_last }
+        Setback { delay: debt.delay(budget, now), is_last, is_barred: false }
+    }
+
+    /// A client is about to try a login; what it is to bear for those that failed before.
+    pub fn login_tried(&self, client: IpAddr) -> Setback {
+        self.login_tried_at(client, self.now())
+    }
+
+    fn login_tried_at(&self, client: IpAddr, now: u64) -> Setback {
+        let (Some(network), Some(budget)) = (self.counted(client), self.logins) else { return Setback::default() };
+        let is_barred = self.state().past.known(network).is_some_and(|past| !past.logins.has_room(budget, now));
+        Setback { is_barred, ..Setback::default() }
     }
 
     /// A client's credentials were good. That makes up for one failure: where many log in from behind one address, one

@@ -136,6 +136,20 @@ fn failed_logins_are_delayed_then_refused_then_forgotten() {
 }
 
 #[test]
+fn nobody_tries_another_login_once_the_share_is_used_up() {
+    let limits = limits(10, [0, 0, 2]);
+    let client = ip("203.0.113.5");
+    let barred = |client, now| limits.login_tried_at(client, now).is_barred;
+    assert!(!barred(client, 0));
+    limits.login_failed_at(client, 0);
+    assert!(!barred(client, 0));
+    limits.login_failed_at(client, 0);
+    assert!(barred(client, 0) && !barred(ip("203.0.113.6"), 0));
+    // To try is no failure.
+    assert!(barred(client, 30 * SECOND - 1) && !barred(client, 30 * SECOND) && !barred(client, 30 * SECOND));
+}
+
+#[test]
 fn a_login_that_succeeds_makes_up_for_one_that_failed() {
     let limits = limits(10, [0, 0, 2]);
     let client = ip("203.0.113.5");

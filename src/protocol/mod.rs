@@ -22,6 +22,8 @@
 //! - A backend reply is passed whole or not at all.
 //! - While [`Dialogue::wants_silence`], the driver reads the client before it writes to it, and calls [`Dialogue::answered`] whenever all
 //!   that there was for the client has gone out. What was read before that was sent before the answer could be heard.
+//! - A verdict that comes with an [`Event::Attempt`] is not followed where the client's network has no failed login left: the dialogue
+//!   hears [`Ended::TooManyFailures`] instead.
 //! - Cut-anywhere equality: for a given interleaving of the sides, any cutting of the same bytes gives
 //!   the same bytes out.
 
@@ -225,6 +227,8 @@ pub enum Event {
         /// Whether it succeeded.
         ok: bool,
     },
+    /// The verdict that comes with it sends a login to the backend, or more of one.
+    Attempt,
     /// The backend has judged a login. One that was cancelled before that, malformed, out of place or not judged for want of
     /// something over there is none: whoever counts failures bans clients for them. The password is never here.
     Auth {

@@ -69,6 +69,7 @@ impl<'a> Turn<'a> {
         out.events.drain(..).filter_map(ours).map(&mut *self.hear).fold(Setback::default(), |worst, next| Setback {
             delay: worst.delay.max(next.delay),
             is_last: worst.is_last || next.is_last,
+            is_barred: worst.is_barred || next.is_barred,
         })
     }
 

@@ -3,8 +3,12 @@
 use tokio::io::AsyncWrite;
 
 use super::turn::Turn;
-use super::{BACKEND_GONE, BACKEND_LOST, BROKEN_CONTRACT, CLIENT_TRUNCATED, CLOSED, HalfClose, Input, Phase, Relay};
+use super::{
+    BACKEND_GONE, BACKEND_LOST, BROKEN_CONTRACT, CLIENT_TRUNCATED, CLOSED, HalfClose, Input, Phase, Relay,
+    TOO_MANY_LOGINS,
+};
 use crate::buffers::Fill;
+use crate::limits::Setback;
 use crate::protocol::{Ended, Event, INPUT_LIMIT, Side, Verdict, Wait};
 
 impl<C, B> Relay<C, B>
@@ -32,7 +36,10 @@ where
                 Side::Backend => &self.from_backend,
             };
             let verdict = dialogue.receive(side, source.inbox.as_slice(), turn.out());
-            self.collect(turn);
+            if self.collect(turn).is_barred {
+                self.give_up(Ended::TooManyFailures, TOO_MANY_LOGINS, turn);
+                return true;
+            }
             moved |= match verdict {
                 Err(violation) => {
                     self.to_client.push_copy(&violation.reply);
@@ -45,8 +52,8 @@ where
         moved
     }
 
-    /// What the dialogue added goes out before the bytes that its verdict passes.
-    fn collect(&mut self, turn: &mut Turn<'_>) {
+    /// What the dialogue added goes out before the bytes that its verdict passes; what the client is to bear for it.
+    fn collect(&mut self, turn: &mut Turn<'_>) -> Setback {
         let out = turn.out();
         if !out.to_client.is_empty() {
             self.to_client.append(&mut out.to_client);
@@ -65,6 +72,7 @@ where
             self.clock.pause(turn.now() + setback.delay);
         }
         self.enough |= setback.is_last;
+        setback
     }
 
     fn follow(&mut self, side: Side, verdict: Verdict, turn: &mut Turn<'_>) -> bool {

@@ -127,6 +127,7 @@ impl Notes {
         match event {
             Event::Helo(name) => self.record.helo = Some(name),
             Event::Command { name, ok } => self.count(name, ok),
+            Event::Attempt => return self.shared.limits.login_tried(self.record.client.ip()),
             Event::Auth { method, user, ok } => {
                 // Also where it does not show: who failed before must not be named for whoever comes in.
                 self.record.method = Some(method);

@@ -266,6 +266,10 @@ impl Dialogue for SmtpDialogue {
             Side::Client => {
                 let verdict = self.client(input, out)?;
                 self.held = verdict == Verdict::Hold;
+                // Nothing passes behind AUTH or a response before its answer.
+                if matches!((verdict, self.queue.back()), (Verdict::Pass(_), Some(Pending::Auth))) {
+                    out.events.push(Event::Attempt);
+                }
                 let over = self.afterwards == Afterwards::Close && self.queue.is_empty();
                 // More is asked for where there will be none.
                 Ok(if over && verdict == Verdict::More { self.close() } else { verdict })

@@ -27,7 +27,7 @@ async fn talk() -> Talk {
     let (_, stopped) = crate::stop::channel();
     let hear = |event| {
         let delay = if matches!(event, Event::Auth { ok: false, .. }) { PAUSE } else { Duration::ZERO };
-        Setback { delay, is_last: false }
+        Setback { delay, ..Setback::default() }
     };
     let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, hear));
     let mut talk = Talk { client, backend, relay };

@@ -3,6 +3,7 @@
 mod deadlines;
 mod early;
 mod ends;
+mod logins;
 mod pace;
 mod turns;
 
@@ -106,7 +107,7 @@ fn bench_at(
     };
     let hear = |event| {
         let delay = if matches!(event, Event::Auth { ok: false, .. }) { PAUSE } else { Duration::ZERO };
-        Setback { delay, is_last: false }
+        Setback { delay, ..Setback::default() }
     };
     let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, hear));
     Bench { client, backend, told, wait, stop, relay }

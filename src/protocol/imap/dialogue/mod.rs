@@ -18,7 +18,7 @@ use self::id::Id;
 use super::command::{LiteralKind, Scan};
 use super::overlong::Overlong;
 use super::{Errors, bye};
-use crate::protocol::{Context, Dialogue, Ended, Farewell, Out, Side, Verdict, Violation, Wait};
+use crate::protocol::{Context, Dialogue, Ended, Event, Farewell, Out, Side, Verdict, Violation, Wait};
 
 /// A session between TLS and login.
 pub(super) struct BeforeLogin {
@@ -118,6 +118,9 @@ impl Dialogue for BeforeLogin {
             Side::Client => {
                 let verdict = if input.is_empty() { Verdict::More } else { self.client(input, out)? };
                 self.held = verdict == Verdict::Hold;
+                if self.login.is_some() && matches!(verdict, Verdict::Pass(_) | Verdict::Drop(_)) {
+                    out.events.push(Event::Attempt);
+                }
                 verdict
             }
             Side::Backend => self.backend(input, out)?,

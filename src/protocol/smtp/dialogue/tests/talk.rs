@@ -158,6 +158,26 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
 }
 
 #[test]
+fn whatever_passes_of_a_login_is_an_attempt_and_nothing_else_is() {
+    let attempts = |steps: &[Step]| {
+        let (_, _, seen) = after(&submission(), &hello(), steps);
+        seen.events.iter().filter(|event| **event == Event::Attempt).count()
+    };
+    let (name, password) = (c("YWxpY2U=\r\n"), c("c2VjcmV0\r\n"));
+    for (steps, expected) in [
+        (vec![c("AUTH PLAIN AGEAYg==\r\n")], 1),
+        (vec![c("NOOP\r\nAUTH PLAIN AGEAYg==\r\n")], 1),
+        (vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), name.clone(), b("334 p\r\n"), password.clone()], 3),
+        (vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), name, b("334 p\r\n"), password, b("535 no\r\n"), c("NOOP\r\n")], 3),
+        // Cancelled by us.
+        (vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), c("YWxp\0\r\n")], 1),
+        (vec![c("NOOP\r\nMAIL FROM:<>\r\nWHAT\r\n")], 0),
+    ] {
+        assert_eq!(attempts(&steps), expected, "{steps:?}");
+    }
+}
+
+#[test]
 fn rfc7628_3_2_3_a_challenge_that_refuses_a_token_is_a_failed_login_however_the_exchange_ends() {
     // "user=alice", ^A, "auth=Bearer x", ^A ^A; and what is said of it.
     let (token, no) = ("dXNlcj1hbGljZQFhdXRoPUJlYXJlciB4AQE=", "334 eyJzdGF0dXMiOiI0MDEifQ==\r\n");

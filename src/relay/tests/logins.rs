@@ -1,0 +1,110 @@
+//! Logins that the network may not try any more, with the protocols' own dialogues.
+
+use super::*;
+use crate::facts::TlsFacts;
+use crate::protocol::Protocol;
+use crate::protocol::imap::Imap;
+use crate::protocol::smtp::{Smtp, fixtures};
+
+struct Talk {
+    client: DuplexStream,
+    backend: DuplexStream,
+    barred: Arc<Mutex<bool>>,
+    events: Arc<Mutex<Vec<Event>>>,
+    relay: tokio::task::JoinHandle<End<Torn>>,
+}
+
+/// A client's stream; its end is no end in order, as that of TLS without close_notify.
+struct Torn(DuplexStream);
+
+impl Fill for Torn {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match ready!(self.0.poll_fill(cx, into)) {
+            Ok(0) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            read => Poll::Ready(read),
+        }
+    }
+}
+
+impl AsyncWrite for Torn {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Talk {
+    /// With a backend that has greeted, and been greeted.
+    async fn new(protocol: &dyn Protocol) -> Self {
+        let (client, ours) = duplex(1024);
+        let (backend, theirs) = duplex(1024);
+        let service = if protocol.name() == "smtp" { "submission" } else { "imaps" };
+        let context = fixtures::context(service, "192.0.2.1:40000", Some(TlsFacts::example()));
+        let start = Start {
+            client: Torn(ours),
+            client_input: BytesMut::new(),
+            backend: Some(theirs),
+            backend_input: BytesMut::new(),
+            dialogue: protocol.dialogue(&context, None),
+            least_rate: None,
+        };
+        let (_, stopped) = crate::stop::channel();
+        let (barred, events) = (Arc::new(Mutex::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (is_barred, heard) = (barred.clone(), events.clone());
+        let hear = move |event| {
+            let is_barred = event == Event::Attempt && *is_barred.lock().unwrap();
+            heard.lock().unwrap().push(event);
+            Setback { is_barred, ..Setback::default() }
+        };
+        let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, hear));
+        let mut talk = Self { client, backend, barred, events, relay };
+        if service == "submission" {
+            talk.backend.write_all(b"220 mx\r\n").await.unwrap();
+            talk.asks("EHLO c\r\n").await;
+            talk.backend.write_all(b"250 mx\r\n").await.unwrap();
+            assert_eq!(read(&mut talk.client, 8).await, "250 mx\r\n");
+        } else {
+            talk.backend.write_all(b"* OK ready\r\n").await.unwrap();
+        }
+        talk
+    }
+
+    async fn asks(&mut self, words: &str) {
+        self.client.write_all(words.as_bytes()).await.unwrap();
+        assert_eq!(read(&mut self.backend, words.len()).await, words);
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_is_barred_reaches_no_backend_and_ends_the_session() {
+    let plain = "AUTH PLAIN AGEAYg==\r\n";
+    for (protocol, before, answer, attempt, farewell) in [
+        (&Smtp as &dyn Protocol, "NOOP\r\n", "250 ok\r\n", plain, "421 4.7.0 "),
+        (&Smtp, "AUTH LOGIN\r\n", "334 u\r\n", "YQ==\r\n", "421 4.7.0 "),
+        (&Imap, "a NOOP\r\n", "a OK done\r\n", "b LOGIN x y\r\n", "* BYE [UNAVAILABLE] "),
+        (&Imap, "a NOOP\r\n", "a OK done\r\n", "b LOGIN {1+}\r\nx y\r\n", "* BYE [UNAVAILABLE] "),
+        (&Imap, "a LOGIN x {1}\r\n", "+ go\r\n", "y\r\n", "* BYE [UNAVAILABLE] "),
+        (&Imap, "a AUTHENTICATE PLAIN\r\n", "+ \r\n", "AGEAYg==\r\n", "* BYE [UNAVAILABLE] "),
+    ] {
+        let mut talk = Talk::new(protocol).await;
+        talk.asks(before).await;
+        talk.backend.write_all(answer.as_bytes()).await.unwrap();
+        assert_eq!(read(&mut talk.client, answer.len()).await, answer);
+        *talk.barred.lock().unwrap() = true;
+        talk.client.write_all(attempt.as_bytes()).await.unwrap();
+        let end = talk.relay.await.unwrap();
+        assert_eq!(end.reason.phrase, TOO_MANY_LOGINS.phrase, "{attempt}");
+        drop(end);
+        let said = rest(&mut talk.client).await;
+        assert!(said.starts_with(farewell) && said.contains("too many failures"), "{attempt}: {said}");
+        assert_eq!(rest(&mut talk.backend).await, "", "{attempt}");
+        assert_eq!(talk.events.lock().unwrap().last(), Some(&Event::Attempt), "{attempt}");
+    }
+}
