@@ -98,8 +98,8 @@ pub trait Dialogue: Send {
     /// A [`Violation`] ends the session with its reply.
     fn receive(&mut self, from: Side, input: &[u8], out: &mut Out) -> Result<Verdict, Violation>;
 
-    /// Something other than bytes happened. `More` goes on, `CutBackend` keeps the client alone, `Close`
-    /// flushes what is in `out` and ends the session; other verdicts make no sense here.
+    /// Something other than bytes happened. `More` goes on, without the client if that has ended uncleanly; `CutBackend` keeps the
+    /// client alone, `Close` flushes what is in `out` and ends the session; other verdicts make no sense here.
     fn ended(&mut self, how: Ended, out: &mut Out) -> Verdict;
 
     /// What the session waits for now; the driver picks the deadline (RFC 5321 §4.5.3.2).

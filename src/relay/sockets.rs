@@ -19,7 +19,10 @@ where
     pub(super) fn write(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> bool {
         let before = self.bytes_out;
         let mut moved = false;
-        if !self.to_client.is_done() && !self.client_lost {
+        if self.client_lost {
+            self.to_client.clear();
+        }
+        if !self.to_client.is_done() {
             match self.to_client.poll_write(&mut self.client, cx, &mut self.bytes_out) {
                 Poll::Ready(Ok(())) => moved = true,
                 Poll::Ready(Err(_)) => {

@@ -109,6 +109,7 @@ where
             }
             Verdict::Drop(n) => self.source(side).inbox.drop(n),
             Verdict::CutBackend => self.cut_backend(),
+            Verdict::Splice if self.client_lost => self.close(CLOSED, turn),
             Verdict::Splice => {
                 self.phase = Phase::Spliced;
                 self.dialogue = None;
@@ -138,8 +139,13 @@ where
             }
             Verdict::CutBackend => self.cut_backend(),
             _ => {
-                if matches!(how, Ended::ClientEof { .. }) {
+                if let Ended::ClientEof { clean } = how {
                     self.half_closing = HalfClose::Wanted;
+                    if !clean {
+                        // Only what the backend says of its login counts any more.
+                        self.client_lost = true;
+                        self.ending.get_or_insert(CLIENT_TRUNCATED);
+                    }
                 }
             }
         }

@@ -114,6 +114,26 @@ fn sessions_that_were_open_before_do_not_go_on_guessing() {
 }
 
 #[test]
+fn a_guess_counts_although_its_client_leaves_without_the_answer() {
+    let (stack, _shown) = stack();
+    let gate = &two_logins(stack);
+    let config = &Offer::default().config();
+    let user = stack.user();
+    // Dovecot says yes at once and no after two seconds: who guesses need not wait for that.
+    let plain = crate::support::base64(format!("\0{}\0wrong", user.name));
+    for (service, words) in
+        [("submissions", format!("AUTH PLAIN {plain}\r\n")), ("imaps", format!("a LOGIN {} wrong\r\n", user.name))]
+    {
+        let mut wire = gate.secure(service, gate.connect_from(from(5), service), config);
+        wire.send(words);
+        let port = format!("client_port={} ", wire.port);
+        drop(wire); // without a close_notify
+        gate.log.wait_for(&["event=ended", &port, "outcome=client_error", "auth_failures=1"]);
+    }
+    assert_eq!(gate.connect_from(from(5), "submissions").tls(config).reply().code, 421);
+}
+
+#[test]
 fn failed_handshakes_are_refused_without_another_one() {
     let backend = fake();
     let gate = gate(&backend, "failed_handshakes_per_minute = 2", "");

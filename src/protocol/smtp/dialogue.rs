@@ -219,7 +219,12 @@ impl SmtpDialogue {
                 _ => reasons::CLIENT_CUT,
             };
             self.ending(reason, out);
-            return self.close();
+            if !matches!(self.queue.back(), Some(Pending::Auth)) {
+                return self.close();
+            }
+            // A no often comes late, a yes at once: who need not wait to see which could leave, and would have guessed for nothing.
+            self.afterwards = Afterwards::Close;
+            return Verdict::More;
         }
         if self.transaction.chunks_began {
             // The last chunk never came.

@@ -1,4 +1,4 @@
-//! Logins that the network may not try any more, with the protocols' own dialogues.
+//! Logins that the network may not try any more, and those whose client is gone, with the protocols' own dialogues.
 
 use super::*;
 use crate::facts::TlsFacts;
@@ -106,5 +106,32 @@ async fn a_login_that_is_barred_reaches_no_backend_and_ends_the_session() {
         assert!(said.starts_with(farewell) && said.contains("too many failures"), "{attempt}: {said}");
         assert_eq!(rest(&mut talk.backend).await, "", "{attempt}");
         assert_eq!(talk.events.lock().unwrap().last(), Some(&Event::Attempt), "{attempt}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_is_judged_although_its_client_is_gone() {
+    for (protocol, words, answers) in [
+        (&Smtp as &dyn Protocol, "AUTH PLAIN AGEAYg==\r\n", "535 no\r\n"),
+        (&Smtp, "NOOP\r\nAUTH PLAIN AGEAYg==\r\n", "250 ok\r\n535 no\r\n"),
+        (&Smtp, "AUTH PLAIN AGEAYg==\r\n", "235 yes\r\n"),
+        (&Imap, "a LOGIN x y\r\n", "a NO no\r\n"),
+        (&Imap, "a LOGIN x y\r\n", "a OK yes\r\n"),
+    ] {
+        let mut talk = Talk::new(protocol).await;
+        talk.asks(words).await;
+        // Without a close_notify; what the gate writes from now on comes to nothing, too.
+        drop(talk.client);
+        assert_eq!(rest(&mut talk.backend).await, "", "it hears of that");
+        for answer in answers.split_inclusive('\n') {
+            talk.backend.write_all(answer.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // The backend has not closed, and need not.
+        let end = tokio::time::timeout(Duration::from_secs(1), talk.relay).await.unwrap().unwrap();
+        assert_eq!(end.reason.outcome, Outcome::ClientError, "{words}: {}", end.reason.phrase);
+        let good = answers.contains("yes");
+        let judged = |event: &Event| matches!(event, Event::Auth { ok, .. } if *ok == good);
+        assert!(talk.events.lock().unwrap().iter().any(judged), "{words}: a guess for nothing");
     }
 }

@@ -136,6 +136,9 @@ impl Dialogue for BeforeLogin {
                     // The driver carries a spliced session to its end.
                     Turn::Spliced => Verdict::More,
                     _ if clean => self.idle(),
+                    // A no often comes late, a yes at once: who need not wait to see which could leave, and would have guessed
+                    // for nothing.
+                    Turn::Reply if self.login.is_some() => self.idle(),
                     _ => Verdict::Close,
                 };
             }

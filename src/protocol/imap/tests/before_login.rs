@@ -193,6 +193,24 @@ fn whatever_passes_of_a_login_is_an_attempt_and_nothing_else_is() {
 }
 
 #[test]
+fn a_login_is_judged_although_its_client_is_gone() {
+    let gone = || Step::E(Ended::ClientEof { clean: false });
+    for (steps, failed) in [
+        ([c("a LOGIN x y\r\n"), gone(), b("a NO no\r\n")].as_slice(), true),
+        (&[c("a LOGIN {1}\r\n"), b("+ \r\n"), c("x y\r\n"), gone(), b("* OK hm\r\na NO no\r\n")], true),
+        (&[c("a AUTHENTICATE PLAIN\r\n"), b("+ \r\n"), c("AHgAeQ==\r\n"), gone(), b("a NO no\r\n")], true),
+        (&[c("a LOGIN x y\r\n"), gone(), Step::E(Ended::BackendEof)], false),
+        (&[c("a AUTHENTICATE PLAIN\r\n"), gone(), b("+ \r\n")], false),
+        (&[c("a LOGIN {1}\r\n"), gone()], false),
+        (&[c("a LOGIN {1}\r\n"), b("+ \r\n"), gone()], false),
+        (&[c("a NOOP\r\n"), gone()], false),
+    ] {
+        let seen = greeted(steps);
+        assert_eq!((!auths(&seen).is_empty(), &seen.end), (failed, &End::Closed), "{steps:?}");
+    }
+}
+
+#[test]
 fn rfc7628_3_2_3_a_challenge_that_refuses_a_token_is_a_failed_login_however_the_exchange_ends() {
     // "user=alice", ^A, "auth=Bearer x", ^A ^A; and what is said of it.
     let (token, no) = ("dXNlcj1hbGljZQFhdXRoPUJlYXJlciB4AQE=", "+ eyJzdGF0dXMiOiI0MDEifQ==\r\n");

@@ -3,7 +3,7 @@
 use super::{OFFER, after, command, envelope, hello, smtp, submission};
 use crate::protocol::smtp::fixtures::{Cut, End, Step, b, c, context, run, run_cut};
 use crate::protocol::smtp::reasons;
-use crate::protocol::{Event, Wait};
+use crate::protocol::{Ended, Event, Wait};
 
 #[test]
 fn rfc2920_replies_match_commands_in_order() {
@@ -174,6 +174,29 @@ fn whatever_passes_of_a_login_is_an_attempt_and_nothing_else_is() {
         (vec![c("NOOP\r\nMAIL FROM:<>\r\nWHAT\r\n")], 0),
     ] {
         assert_eq!(attempts(&steps), expected, "{steps:?}");
+    }
+}
+
+#[test]
+fn a_login_is_judged_although_its_client_is_gone() {
+    let (bad, gone) = (b("535 5.7.8 no\r\n"), Step::E(Ended::ClientEof { clean: false }));
+    let token = c("AUTH XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciB4AQE=\r\n");
+    for (steps, counted) in [
+        (vec![c("AUTH PLAIN AGEAYg==\r\n"), gone.clone(), bad.clone()], true),
+        (vec![c("NOOP\r\nAUTH PLAIN AGEAYg==\r\n"), gone.clone(), b("250 n\r\n"), bad.clone()], true),
+        (
+            vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), c("YQ==\r\n"), b("334 p\r\n"), c("Yg==\r\n"), gone.clone(), bad],
+            true,
+        ),
+        (vec![token, gone.clone(), b("334 eyJzdGF0dXMiOiI0MDEifQ==\r\n")], true),
+        (vec![c("AUTH PLAIN AGEAYg==\r\n"), gone.clone(), Step::E(Ended::BackendEof)], false),
+        (vec![c("AUTH LOGIN\r\n"), gone.clone(), b("334 u\r\n")], false),
+        (vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), gone], false),
+    ] {
+        let (_, _, seen) = after(&submission(), &hello(), &steps);
+        let failed = seen.events.iter().any(|event| matches!(event, Event::Auth { ok: false, .. }));
+        assert_eq!((failed, seen.end), (counted, End::Closed), "{steps:?}");
+        assert!(seen.events.contains(&Event::Ending(reasons::CLIENT_CUT)), "{:?}", seen.events);
     }
 }
 
