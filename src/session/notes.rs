@@ -129,9 +129,7 @@ impl Notes {
             Event::Command { name, ok } => self.count(name, ok),
             Event::Attempt => return self.shared.limits.login_tried(self.record.client.ip()),
             Event::Auth { method, user, ok } => {
-                // Also where it does not show: who failed before must not be named for whoever comes in.
-                self.record.method = Some(method);
-                self.record.user = user;
+                self.tried(method, user);
                 self.record.authenticated |= ok;
                 let (limits, client) = (&self.shared.limits, self.record.client.ip());
                 if ok {
@@ -146,10 +144,7 @@ impl Notes {
                 }
             }
             Event::Unjudged { method, user, reason } => {
-                self.record.method = Some(method);
-                if user.is_some() {
-                    self.record.user = user;
-                }
+                self.tried(method, user);
                 tracing::info!(
                     session = %self.record.session,
                     client = %self.record.client.ip(),
@@ -178,6 +173,12 @@ impl Notes {
             Event::Ending(reason) => self.told_why(reason),
         }
         Setback::default()
+    }
+
+    /// Who tried to log in, also where that does not show: who failed before must not be named for whoever comes next.
+    fn tried(&mut self, method: String, user: Option<String>) {
+        self.record.method = Some(method);
+        self.record.user = user;
     }
 
     /// Whatever comes of it, this is why the session ends.

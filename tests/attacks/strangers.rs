@@ -1,7 +1,8 @@
 //! What is no mail client, or one with something up its sleeve: closed at once, and logged once with what it was.
 
 use crate::support::base64;
-use crate::support::gate::gate;
+use crate::support::fake::{self, Fake};
+use crate::support::gate::{Setup, gate};
 use crate::support::logs::Log;
 use crate::support::stack::{PASSWORD, stack};
 use crate::support::wire::{Offer, Wire, client_hello};
@@ -181,4 +182,24 @@ fn a_login_that_shows_no_name_is_not_logged_under_the_name_of_one_that_failed() 
         let record = log.wait_for(&["event=ended", &format!("service={service} "), "auth=ok", "auth_failures=1"]);
         assert!(!record.contains(&victim), "{record}");
     }
+}
+
+#[test]
+fn a_login_that_nobody_judged_is_told_and_not_under_the_name_of_one_that_failed() {
+    let backend = Fake::start(fake::smtp(|verb, wire| {
+        let answer = match verb {
+            _ if verb.starts_with("AUTH PLAIN ") => "535 5.7.8 Error: authentication failed",
+            _ if verb.starts_with("AUTH GSSAPI ") => "454 4.7.0 Temporary authentication failure",
+            _ => return None,
+        };
+        Some(wire.try_send(format!("{answer}\r\n").as_bytes()).is_ok())
+    }));
+    let gate = Setup::new().listener_with("submissions", backend.port, "none", "allow_relay_as_proxy = true").start();
+    let mut wire = gate.secured("submissions", &Offer::default().config());
+    assert_eq!(wire.say(&format!("AUTH PLAIN {}", base64("\0victim\0guess"))).code, 535);
+    assert_eq!(wire.say("AUTH GSSAPI YII=").code, 454);
+    assert_eq!(wire.say("QUIT").code, 221);
+    gate.log.wait_for(&["the backend did not judge a login", "service=submissions", "\"backend put the login off\""]);
+    let record = gate.log.wait_for(&["event=ended", &format!("client_port={} ", wire.port), "auth_failures=1"]);
+    assert!(record.contains("GSSAPI") && !record.contains("victim"), "{record}");
 }
