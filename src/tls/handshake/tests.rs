@@ -124,6 +124,35 @@ async fn every_refusal_in_tls12_has_one_alert_and_an_alert_has_none() {
     }
 }
 
+#[tokio::test]
+async fn rfc8446_5_nothing_is_said_in_the_clear_behind_a_server_hello_of_tls13() {
+    let share = [&[0, 36, 0, 0x1d, 0, 32][..], &[9; 32]].concat();
+    let hello = Forged::tls12(&[0x1301]).with_versions(&[0x0304]).with(51, share);
+    for wire in [
+        record(99, 0x0303, b"?"),
+        record(22, 0x0303, &[20, 0, 0, 0]),
+        record(22, 0x0303, &[16, 0, 0, 1, 0]),
+        record(20, 0x0303, &[2]),
+        record(20, 0x0303, &[1]).repeat(40),
+        record(21, 0x0303, &[1, 90]).repeat(8),
+        record(21, 0x0303, &[2, 40]),
+        record(23, 0x0303, b"data"),
+        record(23, 0x0303, &[0; 40]),
+        record(24, 0x0303, &[1]),
+        vec![23, 3, 3, 0xff, 0xff, 0],
+    ] {
+        let Shook { received, failure, .. } = shaken_from(pair::tls13_settings(), &hello.wire(), &wire).await;
+        let mut kinds = Vec::new();
+        let mut rest = &received[..];
+        while let Some((header, behind)) = rest.split_at_checked(5) {
+            kinds.push(header[0]);
+            rest = &behind[usize::from(u16::from_be_bytes([header[3], header[4]]))..];
+        }
+        kinds.dedup();
+        assert_eq!(kinds, [22, 20, 23], "{failure}");
+    }
+}
+
 /// Content for records of a handshake, honest or not.
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let client_key_exchange = [&[16, 0, 0, 33, 32][..], &[9; 32]].concat();

@@ -230,9 +230,9 @@ fn rfc7628_3_2_3_a_challenge_that_refuses_a_token_is_a_failed_login_however_the_
     ] {
         assert_eq!(auths(&greeted(steps)), [auth("XOAUTH2", Some("alice"), false)], "{steps:?}");
     }
-    for asks in ["+\r\n", "+ \r\n"] {
-        let steps = [c("a AUTHENTICATE XOAUTH2 =\r\n"), b(asks), c("*\r\n"), b("a BAD cancelled\r\n")];
-        assert_eq!(auths(&greeted(&steps)), [], "{asks:?}");
+    for (begins, asks) in [("XOAUTH2 =", "+\r\n"), ("XOAUTH2 =", "+ \r\n"), ("XOAUTH2", no), ("PLAIN =", no)] {
+        let steps = [c(format!("a AUTHENTICATE {begins}\r\n")), b(asks), c("*\r\n"), b("a BAD cancelled\r\n")];
+        assert_eq!(auths(&greeted(&steps)), [], "{begins} {asks:?}");
     }
 }
 

@@ -218,8 +218,9 @@ fn rfc7628_3_2_3_a_challenge_that_refuses_a_token_is_a_failed_login_however_the_
     ] {
         assert_eq!(auths(steps), std::slice::from_ref(&failed), "{steps:?}");
     }
-    // A challenge without a text only asks, and so does one of another mechanism.
+    // A challenge without a text only asks, and so does one of another mechanism, or one that nothing was said before.
     for steps in [
+        [c("AUTH XOAUTH2\r\n"), b(no), c("*\r\n"), b("501 cancelled\r\n")],
         [c("AUTH XOAUTH2 =\r\n"), b("334 \r\n"), c("*\r\n"), b("501 cancelled\r\n")],
         [c("AUTH LOGIN YWxpY2U=\r\n"), b(no), c("*\r\n"), b("501 cancelled\r\n")],
     ] {
