@@ -62,6 +62,8 @@ where
             self.to_backend.append(&mut out.to_backend);
         }
         let setback = turn.hear(|event| match event {
+            // Whoever is gone has ended it, whatever comes of the rest.
+            Event::Ending(_) if self.client_lost => None,
             Event::Ending(reason) => {
                 self.ending = Some(reason);
                 None

@@ -135,3 +135,19 @@ async fn a_login_is_judged_although_its_client_is_gone() {
         assert!(talk.events.lock().unwrap().iter().any(judged), "{words}: a guess for nothing");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_is_the_client_who_ended_a_session_that_its_backend_then_gives_up() {
+    for (protocol, words) in [(&Smtp as &dyn Protocol, "AUTH PLAIN AGEAYg==\r\n"), (&Imap, "a LOGIN x y\r\n")] {
+        for closes in [true, false] {
+            let mut talk = Talk::new(protocol).await;
+            talk.asks(words).await;
+            drop(talk.client);
+            assert_eq!(rest(&mut talk.backend).await, "");
+            let _open = (!closes).then_some(talk.backend);
+            let end = talk.relay.await.unwrap();
+            assert_eq!(end.reason.outcome, Outcome::ClientError, "{words}: {}", end.reason.phrase);
+            assert!(end.client.is_none());
+        }
+    }
+}
