@@ -59,9 +59,13 @@ impl Talk {
         let (barred, events) = (Arc::new(Mutex::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (is_barred, heard) = (barred.clone(), events.clone());
         let hear = move |event| {
-            let is_barred = event == Event::Attempt && *is_barred.lock().unwrap();
+            let mut barred = is_barred.lock().unwrap();
+            let (is_barred, is_last) =
+                (event == Event::Attempt && *barred, matches!(event, Event::Auth { ok: false, .. }));
+            *barred |= is_last;
             heard.lock().unwrap().push(event);
-            Setback { is_barred, ..Setback::default() }
+            let delay = if is_last { PAUSE } else { Duration::ZERO };
+            Setback { delay, is_last, is_barred }
         };
         let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, hear));
         let mut talk = Self { client, backend, barred, events, relay };
@@ -128,7 +132,7 @@ async fn a_login_is_judged_although_its_client_is_gone() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // The backend has not closed, and need not.
-        let end = tokio::time::timeout(Duration::from_secs(1), talk.relay).await.unwrap().unwrap();
+        let end = tokio::time::timeout(2 * PAUSE, talk.relay).await.unwrap().unwrap();
         assert_eq!(end.reason.outcome, Outcome::ClientError, "{words}: {}", end.reason.phrase);
         let good = answers.contains("yes");
         let judged = |event: &Event| matches!(event, Event::Auth { ok, .. } if *ok == good);
@@ -150,4 +154,21 @@ async fn it_is_the_client_who_ended_a_session_that_its_backend_then_gives_up() {
             assert!(end.client.is_none());
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_behind_the_last_that_may_fail_reaches_no_backend() {
+    let mut talk = Talk::new(&Imap).await;
+    talk.client.write_all(b"a LOGIN x y\r\nb LOGIN x z\r\n").await.unwrap();
+    assert_eq!(read(&mut talk.backend, 13).await, "a LOGIN x y\r\n");
+    let began = tokio::time::Instant::now();
+    talk.backend.write_all(b"a NO no\r\n").await.unwrap();
+    assert_eq!(read(&mut talk.client, 9).await, "a NO no\r\n");
+    assert!(began.elapsed() >= PAUSE);
+    let end = talk.relay.await.unwrap();
+    assert_eq!(end.reason.phrase, TOO_MANY_LOGINS.phrase);
+    drop(end);
+    let said = rest(&mut talk.client).await;
+    assert!(said.starts_with("* BYE [UNAVAILABLE] ") && said.matches("* BYE").count() == 1, "{said}");
+    assert_eq!(rest(&mut talk.backend).await, "");
 }
