@@ -88,7 +88,8 @@ userdb {{
     )
 }
 
-fn start(old: &Old) -> Dovecot {
+/// Starts one, with more settings behind all others.
+fn start(old: &Old, settings: &str) -> Dovecot {
     let directory = warden::directory("old-dovecot");
     let mail = directory.join("mail");
     std::fs::create_dir(&mail).expect("a directory");
@@ -97,7 +98,7 @@ fn start(old: &Old) -> Dovecot {
     let port = free_port();
     let text = if old.version[0] == 1 { version_1(old, &directory, port) } else { version_2(&directory, port) };
     let config = directory.join("dovecot.conf");
-    std::fs::write(&config, text).expect("a file");
+    std::fs::write(&config, text + settings).expect("a file");
     let mut command = Command::new(old.directory.join("sbin/dovecot"));
     let stderr = std::fs::File::create(directory.join("stderr")).expect("a file");
     command.arg("-F").arg("-c").arg(&config).stdout(Stdio::null()).stderr(stderr);
@@ -182,7 +183,7 @@ fn use_the_mailbox(wire: &mut Wire, version: &[u32]) {
 #[ignore = "wants old servers that were built by hand"]
 fn every_dovecot_lets_in_who_has_the_password_and_knows_the_client_where_it_can() {
     for old in installed("dovecot") {
-        let dovecot = start(&old);
+        let dovecot = start(&old, "");
         check(setup(&old, &dovecot));
         let gate = setup(&old, &dovecot).start();
         let version = &old.version;
@@ -202,6 +203,24 @@ fn every_dovecot_lets_in_who_has_the_password_and_knows_the_client_where_it_can(
         use_the_mailbox(&mut wire, version);
         let seen_from = if identity(&old) == "none" { "rip=127.0.0.1".to_owned() } else { format!("rip={CLIENT}") };
         dovecot.log.wait_for(&["Login: ", &seen_from]);
+    }
+}
+
+#[test]
+#[ignore = "wants old servers that were built by hand"]
+fn a_dovecot_without_room_for_another_session_has_not_refused_a_password() {
+    for old in installed("dovecot") {
+        if old.version.starts_with(&[1, 0]) {
+            continue; // it has no such limit
+        }
+        let dovecot = start(&old, "protocol imap {\n  mail_max_userip_connections = 1\n}\n");
+        let gate = setup(&old, &dovecot).start();
+        let mut first = stranger(&gate, "imaps");
+        assert!(log_in(&mut first, "quoted").starts_with("a OK"), "{:?}", old.version);
+        let mut second = stranger(&gate, "imaps");
+        let refused = log_in(&mut second, "quoted");
+        assert!(refused.starts_with("a NO"), "{:?}: {refused}", old.version);
+        gate.log.wait_for(&["the backend did not judge a login", "backend has no room for another session"]);
     }
 }
 

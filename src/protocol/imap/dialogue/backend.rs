@@ -148,13 +148,19 @@ impl BeforeLogin {
 }
 
 /// How a NO begins that says nothing of the credentials: the backend could not tell, did not ask since it takes the connection
-/// for an insecure one, or found them good and has no room (RFC 5530 §3). Dovecot before 1.2 has no codes, and two sentences.
-const NO_VERDICT: [(&[u8], Reason); 7] = [
+/// for an insecure one, or found them good and has no room (RFC 5530 §3). Dovecot before 2.0 has sentences for some of that instead of codes,
+/// and before 2.3 for AUTHENTICATE.
+const NO_VERDICT: [(&[u8], Reason); 12] = [
+    (b"[UNAVAILABLE] Maximum number of connections", reasons::LOGIN_FULL), // 2.0 to 2.2
     (b"[UNAVAILABLE]", reasons::LOGIN_PUT_OFF),
     (b"[SERVERBUG]", reasons::LOGIN_PUT_OFF),
     (b"Temporary authentication failure", reasons::LOGIN_PUT_OFF),
     (b"[PRIVACYREQUIRED]", reasons::LOGIN_INSECURE),
-    (b"Plaintext authentication disallowed", reasons::LOGIN_INSECURE),
+    (b"Plaintext authentication disallowed", reasons::LOGIN_INSECURE), // 1.0 and 1.1, LOGIN
+    (b"[CLIENTBUG] Plaintext authentication disallowed", reasons::LOGIN_INSECURE), // 1.2, LOGIN
+    (b"Plaintext authentication disabled", reasons::LOGIN_INSECURE),   // 1.1 and 1.2, AUTHENTICATE
+    (b"[ALERT] Plaintext authentication disabled", reasons::LOGIN_INSECURE), // 2.0 to 2.2, AUTHENTICATE
+    (b"Maximum number of connections", reasons::LOGIN_FULL),           // 1.1 and 1.2
     (b"[LIMIT]", reasons::LOGIN_FULL),
     (b"[INUSE]", reasons::LOGIN_FULL),
 ];

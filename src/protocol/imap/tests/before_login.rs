@@ -163,7 +163,15 @@ fn a_login_that_was_not_judged_has_not_failed() {
         ("Temporary authentication failure.", reasons::LOGIN_PUT_OFF),
         ("[PRIVACYREQUIRED] Plaintext authentication disallowed.", reasons::LOGIN_INSECURE),
         ("Plaintext authentication disallowed on non-secure (SSL/TLS) connections.", reasons::LOGIN_INSECURE),
+        (
+            "[CLIENTBUG] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.",
+            reasons::LOGIN_INSECURE,
+        ),
+        ("Plaintext authentication disabled.", reasons::LOGIN_INSECURE),
+        ("[ALERT] Plaintext authentication disabled.", reasons::LOGIN_INSECURE),
         ("[LIMIT] Maximum number of connections from user+IP exceeded", reasons::LOGIN_FULL),
+        ("Maximum number of connections from user+IP exceeded", reasons::LOGIN_FULL),
+        ("[UNAVAILABLE] Maximum number of connections from user+IP exceeded", reasons::LOGIN_FULL),
         ("[INUSE] later", reasons::LOGIN_FULL),
     ] {
         let seen = greeted(&[c("a LOGIN x y\r\n"), b(format!("a NO {answer}\r\n"))]);
