@@ -12,7 +12,7 @@ use crate::support::stack::{DOMAIN, User, stack};
 use crate::support::wait::until;
 use crate::support::warden::{self, Server};
 use crate::support::wire::{Offer, Wire};
-use crate::support::{mail, pki, shipped};
+use crate::support::{base64, mail, pki, shipped};
 use crate::{CLIENT, Old, check, installed};
 
 /// What these versions have in common, by the names that all of them know.
@@ -68,8 +68,9 @@ fn queue(directory: &Path, user: u32, group: u32) -> PathBuf {
     queue
 }
 
-/// Starts one that delivers to the stack's users, as the administrator had it: hardened, and a relay for its own host.
-fn start(old: &Old) -> (Server, Ports) {
+/// Starts one that delivers to the stack's users, as the administrator had it: hardened, and a relay for its own host; with more settings
+/// behind all others.
+fn start(old: &Old, settings: &str) -> (Server, Ports) {
     let (stack, _shown) = stack();
     let dir = warden::directory("old-postfix");
     let (user, group) = (account("passwd", "postfix"), account("group", "postdrop"));
@@ -112,7 +113,7 @@ relay_transport = discard:
         queue = queue.display(),
         data = data.display(),
     );
-    std::fs::write(config.join("main.cf"), main).expect("a file");
+    std::fs::write(config.join("main.cf"), main + settings).expect("a file");
     let ports = Ports { smtp: free_port(), submission: free_port() };
     let (file, _) = shipped_for(&old.version);
     let services = shipped(file, &[(10025, ports.smtp), (10587, ports.submission)]);
@@ -157,7 +158,7 @@ fn begin(wire: &mut Wire, user: &User) {
 #[ignore = "wants old servers that were built by hand"]
 fn mail_goes_through_to_every_postfix_and_it_knows_the_client() {
     for old in installed("postfix") {
-        let (_server, ports) = start(&old);
+        let (_server, ports) = start(&old, "");
         check(setup(&old, ports));
         let gate = setup(&old, ports).start();
         let (stack, _shown) = stack();
@@ -193,6 +194,24 @@ fn mail_goes_through_to_every_postfix_and_it_knows_the_client() {
     }
 }
 
+#[test]
+#[ignore = "wants old servers that were built by hand"]
+fn a_password_that_is_refused_softly_is_refused() {
+    for old in installed("postfix") {
+        let (_server, ports) = start(&old, "soft_bounce = yes\n");
+        let gate = setup(&old, ports).start();
+        let (stack, _shown) = stack();
+        let user = stack.user();
+        let socket = gate.connect_from(CLIENT, "submissions");
+        let mut wire = gate.secure("submissions", socket, &Offer::default().config());
+        let wrong = base64(format!("\0{}\0wrong", user.name));
+        let refused = wire.say(&format!("AUTH PLAIN {wrong}"));
+        assert_eq!(refused.code, 435, "{:?}: {refused:?}", old.version);
+        assert_eq!(wire.say("QUIT").code, 221, "{:?}", old.version);
+        gate.log.wait_for(&["event=ended", "auth=failed", "auth_failures=1"]);
+    }
+}
+
 /// Everything up to four of these octets that has a dot.
 fn look_alikes() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = Vec::new();
@@ -208,7 +227,7 @@ fn look_alikes() -> Vec<Vec<u8>> {
 #[ignore = "wants old servers that were built by hand"]
 fn nothing_is_smuggled_into_any_postfix() {
     for old in installed("postfix") {
-        let (_server, ports) = start(&old);
+        let (_server, ports) = start(&old, "");
         let gate = setup(&old, ports).start();
         let (stack, _shown) = stack();
         let user = stack.user();

@@ -124,7 +124,8 @@ impl SmtpDialogue {
         if (reply.is_intermediate() && !goes_on) || (ok && matches!(pending, Pending::Data)) {
             return self.backend_error(reasons::BACKEND_INTERMEDIATE, out);
         }
-        if matches!(reply.code, 500..=504 | 535) {
+        // A Postfix with `soft_bounce = yes` says each 5xx as a 4xx; there are no such codes of their own.
+        if matches!(reply.code, 500..=504 | 535 | 400..=404 | 435) {
             self.errors = self.errors.saturating_add(1);
         }
         if !goes_on {
@@ -193,12 +194,12 @@ impl SmtpDialogue {
                 out.events.push(Event::Auth { method, user, ok: true });
             }
             _ if refused => {}
-            400..=499 => out.events.push(Event::Unjudged { method, user, reason: reasons::BACKEND_PUTS_OFF }),
-            535 if is_nobodys_verdict(whole) => {
+            535 | 435 if is_nobodys_verdict(whole) => {
                 out.events.push(Event::Unjudged { method, user, reason: reasons::BACKEND_PUTS_OFF });
             }
-            // RFC 4954 §6: this alone says that the credentials are no good.
-            535 => out.events.push(Event::Auth { method, user, ok: false }),
+            // RFC 4954 §6: this alone says that the credentials are no good; a Postfix with `soft_bounce = yes` says 435 for it.
+            535 | 435 => out.events.push(Event::Auth { method, user, ok: false }),
+            400..=499 => out.events.push(Event::Unjudged { method, user, reason: reasons::BACKEND_PUTS_OFF }),
             _ => {}
         }
     }

@@ -122,6 +122,11 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
             vec![c(format!("AUTH PLAIN {plain}\r\n")), b("535 5.7.8 Error: authentication failed: UGFzc3dvcmQ6\r\n")],
             auth("PLAIN", Some("alice"), false),
         ),
+        // Postfix with soft_bounce = yes.
+        (
+            vec![c(format!("AUTH PLAIN {plain}\r\n")), b("435 4.7.8 Error: authentication failed: UGFzc3dvcmQ6\r\n")],
+            auth("PLAIN", Some("alice"), false),
+        ),
         (vec![c("AUTH GSSAPI\r\n"), b("334 \r\n"), c("\r\n"), b("235 ok\r\n")], auth("GSSAPI", None, true)),
     ];
     for (steps, event) in cases {
@@ -146,13 +151,17 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
             b("535 5.7.0 Error: authentication failed: Connection lost to authentication server\r\n"),
         ],
         &[c("AUTH PLAIN x\r\n"), b("535 5.7.8 Error: authentication failed: generic failure\r\n")],
+        &[
+            c("AUTH PLAIN x\r\n"),
+            b("435 4.7.0 Error: authentication failed: Connection lost to authentication server\r\n"),
+        ],
         &[c("AUTH PLAIN x\r\n"), b("235 ok\r\n"), c("AUTH PLAIN x\r\n"), b("503 already\r\n")],
     ] {
         let (_, _, seen) = after(&submission(), &hello(), steps);
         assert!(!seen.events.iter().any(|event| matches!(event, Event::Auth { ok: false, .. })), "{:?}", seen.events);
         let put_off = seen.events.iter().any(|event| matches!(event, Event::Unjudged { .. }));
-        let away =
-            matches!(steps.last(), Some(Step::B(answer)) if answer.starts_with(b"454") || answer.starts_with(b"535"));
+        let away = matches!(steps.last(), Some(Step::B(answer))
+            if [&b"454"[..], b"535", b"435"].iter().any(|code| answer.starts_with(code)));
         assert_eq!(put_off, away, "{:?}", seen.events);
     }
 }
@@ -362,6 +371,9 @@ fn twenty_errors_are_the_end() {
     let (client, _, seen) = after(&smtp(), &hello(), &[c("EXPN x\r\n".repeat(25)), b("500 ?\r\n".repeat(25))]);
     assert_eq!(client.matches("500 ").count(), 25);
     assert!(client.ends_with("\r\n421 4.7.0 Error: too many errors\r\n"), "{client}");
+    assert_eq!(seen.end, End::Violated("too many errors"));
+    // Those of a Postfix with soft_bounce = yes.
+    let (_, _, seen) = after(&smtp(), &hello(), &[c("EXPN x\r\n".repeat(20)), b("402 4.5.2 ?\r\n".repeat(20))]);
     assert_eq!(seen.end, End::Violated("too many errors"));
     // A recipient that is not there is no error of form.
     let (_, _, seen) = after(&smtp(), &hello(), &[c("RCPT TO:<x>\r\n".repeat(30)), b("550 ?\r\n".repeat(30))]);
