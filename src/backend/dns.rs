@@ -191,11 +191,11 @@ fn pointers(answer: &Answer) -> Vec<(Name, Arc<str>)> {
 }
 
 /// A name that may be shown to a backend: what Postfix takes for a host name (letters, digits, `-` inside labels, `_`,
-/// not all of it digits). DNS would carry any octets.
+/// not all of it digits; to 2.3 a hyphen is no letter either). DNS would carry any octets.
 fn host_name(name: &Name) -> Option<String> {
     let labels = name.iter().map(label).collect::<Option<Vec<_>>>()?;
     let text = labels.join(".");
-    let numeric = text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+    let numeric = text.bytes().all(|octet| octet.is_ascii_digit() || matches!(octet, b'.' | b'-'));
     (!numeric && text.len() <= 253).then_some(text)
 }
 
@@ -275,6 +275,10 @@ mod tests {
             (&[b"a_b-c", b"example"], Some("a_b-c.example")),
             (&[b"4you", b"example"], Some("4you.example")),
             (&[b"192", b"0", b"2", b"1"], None),
+            // Postfix 2.3 takes no XCLIENT with these, and the client would have no session.
+            (&[b"192-0-2-1"], None),
+            (&[b"1-2", b"3-4"], None),
+            (&[b"192-0-2-1", b"example"], Some("192-0-2-1.example")),
             (&[b"-mail", b"example"], None),
             (&[b"mail-", b"example"], None),
             (&[b"a b", b"example"], None),
