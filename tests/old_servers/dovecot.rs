@@ -14,13 +14,13 @@ use crate::support::warden::{self, Server};
 use crate::support::wire::{Offer, Wire};
 use crate::{CLIENT, Old, check, installed};
 
-/// The one user, and the password with something to escape.
+/// The user, and the password with something to escape. The other one is the model's.
 const USER: &str = "alice";
 const PASSWORD: &str = "corr\"ect horse";
 
 /// A running Dovecot.
-struct Dovecot {
-    port: u16,
+pub struct Dovecot {
+    pub port: u16,
     log: Log,
     _server: Server,
 }
@@ -89,12 +89,13 @@ userdb {{
 }
 
 /// Starts one, with more settings behind all others.
-fn start(old: &Old, settings: &str) -> Dovecot {
+pub fn start(old: &Old, settings: &str) -> Dovecot {
     let directory = warden::directory("old-dovecot");
     let mail = directory.join("mail");
     std::fs::create_dir(&mail).expect("a directory");
     std::os::unix::fs::chown(&mail, Some(65534), Some(65534)).expect("tests of the real servers run as root");
-    std::fs::write(directory.join("users"), format!("{USER}:{{PLAIN}}{PASSWORD}\n")).expect("a file");
+    std::fs::write(directory.join("users"), format!("{USER}:{{PLAIN}}{PASSWORD}\ngood:{{PLAIN}}pass\n"))
+        .expect("a file");
     let port = free_port();
     let text = if old.version[0] == 1 { version_1(old, &directory, port) } else { version_2(&directory, port) };
     let config = directory.join("dovecot.conf");

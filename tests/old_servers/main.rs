@@ -10,6 +10,7 @@
 mod support;
 
 mod dovecot;
+mod model;
 mod postfix;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -25,6 +25,14 @@ pub(super) enum Ran {
     Login(Option<Vec<u8>>, bool),
 }
 
+/// A piece of what a backend heard, or a line that it said. `tests/old_servers` says the same to the real ones.
+#[derive(Debug, Clone)]
+#[allow(dead_code)]
+pub(super) enum Talk {
+    Heard(Vec<u8>),
+    Said(String),
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Arg {
     /// Atom, quoted string or literal.
@@ -59,6 +67,8 @@ pub(super) struct Model {
     pub(super) gone: bool,
     /// It has run what was never for it.
     pub(super) misled: bool,
+    /// All that it heard and said, in its order.
+    pub(super) talk: Vec<Talk>,
 }
 
 impl Model {
@@ -75,10 +85,12 @@ impl Model {
             logged_in: false,
             gone: false,
             misled: false,
+            talk: Vec::new(),
         }
     }
 
     fn say(&mut self, line: &str) {
+        self.talk.push(Talk::Said(line.to_owned()));
         self.to_gate.extend_from_slice(line.as_bytes());
         self.to_gate.extend_from_slice(b"\r\n");
     }
@@ -86,6 +98,7 @@ impl Model {
     /// Takes octets, and runs what is whole.
     pub(super) fn hear(&mut self, octets: &[u8]) {
         self.input.extend_from_slice(octets);
+        self.talk.push(Talk::Heard(octets.to_vec()));
         while !self.logged_in && !self.gone && self.step() {}
     }
 
