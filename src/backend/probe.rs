@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::{BackendAddr, ClientIdentity, Deadlines, Listener};
+use crate::protocol::AuthRule;
 use crate::protocol::smtp::reply;
 
 use super::error::quote;
@@ -61,6 +62,19 @@ pub async fn probe(listener: &Listener, backend: &BackendAddr, hostname: &str, d
     Probe { seen, takes: tried.into_iter().zip([first, second, third]).collect() }
 }
 
+/// Whether a backend only does not like a client from nowhere: with `smtpd_delay_reject = no` Postfix's rules for clients answer at the
+/// greeting, and those for names at EHLO. What that says of relaying is for the self-test to find. Where clients log in, nobody gets past
+/// such a rule; and without a self-test, or an identity, nothing would tell it from a no to everybody.
+pub fn turns_the_stranger_away(listener: &Listener, error: &ConnectError) -> bool {
+    let judges = listener.service.auth != AuthRule::InsideTls
+        && listener.identity != ClientIdentity::None
+        && listener.service.takes_mail()
+        && !listener.relay_as_proxy;
+    // RFC 5321 §4.2.1: 421 is about the service, not about the client.
+    judges
+        && matches!(error, ConnectError::Refused { reply, .. } if reply.starts_with(['4', '5']) && !reply.starts_with("421"))
+}
+
 /// Whether one of a listener's backends answers as its protocol demands; for SMTP, what it announces.
 ///
 /// # Errors
@@ -72,7 +86,11 @@ pub(super) async fn greet(
     deadlines: &Deadlines,
 ) -> Result<Vec<String>, ConnectError> {
     if listener.service.takes_mail() {
-        return Ok(look(listener, backend, hostname, deadlines).await?.announced);
+        return match look(listener, backend, hostname, deadlines).await {
+            Ok(seen) => Ok(seen.announced),
+            Err(error) if turns_the_stranger_away(listener, &error) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
     }
     let mut talk = Talk::dial(backend, deadlines.connect).await?;
     introduce(&mut talk, listener.identity, &Stranger::new(listener, hostname).caller()).await?;

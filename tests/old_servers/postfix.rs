@@ -212,6 +212,23 @@ fn a_password_that_is_refused_softly_is_refused() {
     }
 }
 
+#[test]
+#[ignore = "wants old servers that were built by hand"]
+fn rules_that_answer_at_once_keep_no_listener_closed() {
+    for old in installed("postfix") {
+        let rules = "smtpd_delay_reject = no\nsmtpd_client_restrictions = permit_mynetworks, reject_unknown_client\n";
+        let (_server, ports) = start(&old, rules);
+        let gate = setup(&old, ports).start();
+        let mut wire = gate.secure("smtp", gate.connect("smtp"), &Offer::default().config());
+        assert_eq!(wire.say("MAIL FROM:<sender@example.org>").code, 250, "{:?}: one of mynetworks", old.version);
+        let (stack, _shown) = stack();
+        let user = stack.user();
+        let mail = Envelope { from: &user.address, to: &user.address, login: Some(user.name.as_str()) };
+        Sender::Smtplib.send(gate.target("submission"), mail, b"Subject: Hello\r\n\r\nthere\r\n").success();
+        assert!(!user.mail().is_empty(), "{:?}", old.version);
+    }
+}
+
 /// Everything up to four of these octets that has a dot.
 fn look_alikes() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = Vec::new();

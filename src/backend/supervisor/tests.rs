@@ -12,6 +12,8 @@ use crate::config::Config;
 /// An SMTP server that may become another one: it refuses to relay, or relays.
 const REFUSES: u8 = 0;
 const RELAYS: u8 = 1;
+/// Or one whose rules for clients answer at once, and do not like a client from nowhere.
+const TURNS_AWAY: u8 = 2;
 
 async fn serve(stream: TcpStream, manner: Arc<AtomicU8>) {
     let mut stream = BufReader::new(stream);
@@ -20,6 +22,7 @@ async fn serve(stream: TcpStream, manner: Arc<AtomicU8>) {
         let answer: &[u8] =
             match (line.split_ascii_whitespace().next().unwrap_or_default(), manner.load(Ordering::Relaxed)) {
                 ("PROXY", _) => b"",
+                ("greeting", TURNS_AWAY) => b"450 4.7.1 Client host rejected: cannot find your hostname\r\n",
                 ("greeting", _) => b"220 old.example.net ESMTP\r\n",
                 ("RCPT", REFUSES) => b"554 5.7.1 Relay access denied\r\n",
                 ("EHLO", _) => b"250-old.example.net\r\n250 PIPELINING\r\n",
@@ -72,6 +75,12 @@ async fn a_backend_that_became_an_open_relay_unseen_is_found_out() {
         timeout(Duration::from_secs(30), health.until(|state| *state == State::Unsafe)).await.unwrap();
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_backend_that_only_turns_the_stranger_away_gets_sessions() {
+    // Postfix with `smtpd_delay_reject = no`. Clients that it likes better are greeted.
+    supervised(Arc::new(AtomicU8::new(TURNS_AWAY)), async |_, _| {}).await;
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sealgate::backend::ConnectError;
 use sealgate::backend::exposure::{Exposure, exposure};
-use sealgate::backend::probe::{Probe, Seen, probe};
+use sealgate::backend::probe::{Probe, Seen, probe, turns_the_stranger_away};
 use sealgate::backend::self_test::{SelfTest, relay_self_test};
 use sealgate::config::{BackendAddr, ClientIdentity, Config, Deadlines, Listener};
 use sealgate::protocol::AuthRule;
@@ -57,8 +57,8 @@ async fn ask(listener: Listener, backend: BackendAddr, config: Arc<Config>) -> A
     };
     let probe = probe(&listener, &backend, &config.hostname, &deadlines).await;
     let self_test = match &probe.seen {
-        Ok(_) => Some(relay_self_test(&listener, &backend, &config.hostname, &deadlines).await),
-        Err(_) => None,
+        Err(error) if !turns_the_stranger_away(&listener, error) => None,
+        _ => Some(relay_self_test(&listener, &backend, &config.hostname, &deadlines).await),
     };
     let exposure = match &probe.seen {
         Ok(_) => Some(exposure(&listener, &backend, &config.hostname, &deadlines).await),
@@ -70,9 +70,15 @@ async fn ask(listener: Listener, backend: BackendAddr, config: Arc<Config>) -> A
 fn tell(listener: &Listener, answers: Answers, findings: &mut Findings<'_>) {
     match &answers.probe.seen {
         Ok(seen) => tell_seen(listener, seen, findings),
+        Err(error) if turns_the_stranger_away(listener, error) => findings.note(
+            format!("it turned the test from nowhere away at once, so that nothing more is seen of it: {error}"),
+            "nothing to do if a rule for clients says that (smtpd_delay_reject = no)",
+        ),
         Err(error) => tell_unseen(listener, error, findings),
     }
-    tell_identities(listener, &answers.probe, findings);
+    if !matches!(&answers.probe.seen, Err(error) if turns_the_stranger_away(listener, error)) {
+        tell_identities(listener, &answers.probe, findings);
+    }
     if let Some(self_test) = answers.self_test {
         tell_self_test(listener, &self_test, findings);
     }

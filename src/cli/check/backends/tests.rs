@@ -187,3 +187,16 @@ fn what_the_backend_alone_leaves_open_is_told() {
     let lenient = Exposure { bare_newline: true, ..Exposure::default() };
     assert!(matches!(&told(&smtp, &lenient)[..], [(Note, text)] if text.contains("CVE-2023-51764")));
 }
+
+#[test]
+fn a_rule_that_answers_a_stranger_at_once_is_no_failure() {
+    use Verdict::{Fail, Note, Warn};
+    let away = || Err(ConnectError::Refused { backend: backend(), step: "greeting", reply: "450 4.7.1 who?".into() });
+    let deferred = || Some(SelfTest::Deferred { reply: "450 4.7.1 who?".into() });
+    let (verdicts, text) = told(&listener("smtp", ClientIdentity::ProxyV2), away(), takes(&[]), deferred());
+    assert_eq!(verdicts, [Note, Warn], "{text}");
+    assert!(text.contains("smtpd_delay_reject"), "{text}");
+    // Those who would log in never get so far.
+    let (verdicts, text) = told(&listener("submission", ClientIdentity::ProxyV2), away(), takes(&[]), None);
+    assert_eq!(verdicts, [Fail], "{text}");
+}
