@@ -154,6 +154,11 @@ async fn see(
     Ok(seen)
 }
 
+/// Whether this is what a server says that takes a PROXY header for a command; 4xx is Postfix's way with `soft_bounce = yes`.
+pub(super) fn is_for_a_proxy_header(code: u16) -> bool {
+    matches!(code, 221 | 500..=504 | 400..=404)
+}
+
 pub(super) async fn see_smtp(
     talk: &mut Talk<'_>,
     identity: ClientIdentity,
@@ -167,7 +172,7 @@ pub(super) async fn see_smtp(
     let answer = talk.reply("answer to EHLO").await?;
     match (answer.code, identity) {
         (250, _) => {}
-        (221 | 500..=504, ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2) => {
+        (code, ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2) if is_for_a_proxy_header(code) => {
             let reply = quote(&answer.text);
             return Err(ConnectError::ProxyNotUnderstood { backend: talk.backend(), identity, reply });
         }

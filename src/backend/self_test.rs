@@ -15,6 +15,7 @@
 use crate::config::{BackendAddr, ClientIdentity, Deadlines, Listener};
 
 use super::error::quote;
+use super::probe::is_for_a_proxy_header;
 use super::stranger::{self, Stranger};
 use super::talk::{Reply, Talk};
 use super::{ConnectError, introduce};
@@ -180,7 +181,7 @@ async fn greet(
         return Ok(ehlo);
     }
     // A backend that knows no PROXY header answers it as the command that it is not.
-    if matches!(identity, ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2) && matches!(ehlo.code, 221 | 500..=504) {
+    if matches!(identity, ClientIdentity::ProxyV1 | ClientIdentity::ProxyV2) && is_for_a_proxy_header(ehlo.code) {
         return Err(ConnectError::ProxyNotUnderstood { backend: talk.backend(), identity, reply: quote(&ehlo.text) });
     }
     exchange(talk, "answer to HELO", &format!("HELO {name}\r\n"), deadlines).await

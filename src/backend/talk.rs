@@ -148,8 +148,8 @@ impl<'a> Talk<'a> {
     /// The backend said no.
     pub fn refused(&self, step: &'static str, reply: &[u8]) -> ConnectError {
         let (backend, reply) = (self.backend(), quote(reply));
-        // RFC 3207 §4. RFC 4954 §6 has the same code for a login that is missing, which is no trouble.
-        if reply.starts_with("530 ") && reply.to_ascii_uppercase().contains("STARTTLS") {
+        // RFC 3207 §4, and Postfix with `soft_bounce = yes`. RFC 4954 §6 has the same code for a login that is missing, which is no trouble.
+        if (reply.starts_with("530 ") || reply.starts_with("430 ")) && reply.to_ascii_uppercase().contains("STARTTLS") {
             return ConnectError::WantsTls { backend, reply };
         }
         ConnectError::Refused { backend, step, reply }

@@ -142,13 +142,16 @@ async fn a_refusal_before_rcpt_counts() {
     assert!(matches!(&verdict, SelfTest::Refused { reply } if reply.starts_with("530")), "{verdict}");
 
     // RFC 3207 §4: that is said to friends and strangers alike, and every mail would come back to its sender.
-    let tls_first = server(false, |line| match line.starts_with("MAIL") {
-        true => Some("530 5.7.0 Must issue a STARTTLS command first\r\n".into()),
-        false => smtp(line, "250 2.1.5 Ok\r\n"),
-    });
-    let verdict = test(&tls_first.await, ClientIdentity::None).await;
-    assert!(matches!(&verdict, SelfTest::Unreachable(_)) && !verdict.may_open(), "{verdict}");
-    assert!(verdict.to_string().contains("set -o smtpd_tls_security_level=none"), "{verdict}");
+    // The second is Postfix's with `soft_bounce = yes`.
+    for code in ["530 5.7.0", "430 4.7.0"] {
+        let tls_first = server(false, move |line| match line.starts_with("MAIL") {
+            true => Some(format!("{code} Must issue a STARTTLS command first\r\n")),
+            false => smtp(line, "250 2.1.5 Ok\r\n"),
+        });
+        let verdict = test(&tls_first.await, ClientIdentity::None).await;
+        assert!(matches!(&verdict, SelfTest::Unreachable(_)) && !verdict.may_open(), "{verdict}");
+        assert!(verdict.to_string().contains("set -o smtpd_tls_security_level=none"), "{verdict}");
+    }
 
     for (greeting, opens) in
         [("554 no service for you\r\n", true), ("450 who are you?\r\n", true), ("421 busy\r\n", false)]
@@ -205,6 +208,14 @@ async fn a_backend_that_knows_no_proxy_header_keeps_the_listener_closed() {
         assert!(text.contains("smtpd_upstream_proxy_protocol = haproxy") && text.contains(identity.as_str()), "{text}");
     }
     assert!(!naked.heard().iter().any(|line| line.starts_with("RCPT")));
+
+    // With `soft_bounce = yes`.
+    let soft = server(false, |line| match line.starts_with("PROXY") {
+        true => Some("402 4.5.2 Error: command not recognized\r\n".into()),
+        false => smtp(line, "250 2.1.5 Ok\r\n"),
+    });
+    let verdict = test(&soft.await, ClientIdentity::ProxyV1).await;
+    assert!(verdict.to_string().contains("smtpd_upstream_proxy_protocol = haproxy"), "{verdict}");
 }
 
 #[tokio::test]
