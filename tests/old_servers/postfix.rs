@@ -7,30 +7,13 @@ use std::process::{Command, Stdio};
 use crate::support::clients::{Envelope, Sender};
 use crate::support::gate::{Gate, Setup};
 use crate::support::ports::{free_port, is_listening};
-use crate::support::postfix::{PROXY, Ports, XCLIENT, account};
+use crate::support::postfix::{INTERNAL_SERVICES, PROXY, Ports, XCLIENT, account};
 use crate::support::stack::{DOMAIN, User, stack};
 use crate::support::wait::until;
 use crate::support::warden::{self, Server};
 use crate::support::wire::{Offer, Wire};
 use crate::support::{base64, mail, pki, shipped};
 use crate::{CLIENT, Old, check, installed};
-
-/// What these versions have in common, by the names that all of them know.
-const INTERNAL_SERVICES: &str = "\
-cleanup   unix n - n - 0   cleanup
-qmgr      unix n - n 300 1 qmgr
-rewrite   unix - - n - -   trivial-rewrite
-bounce    unix - - n - 0   bounce
-defer     unix - - n - 0   bounce
-trace     unix - - n - 0   bounce
-verify    unix - - n - 1   verify
-proxymap  unix - - n - -   proxymap
-discard   unix - - n - -   discard
-error     unix - - n - -   error
-retry     unix - - n - -   error
-virtual   unix - n n - -   virtual
-anvil     unix - - n - 1   anvil
-";
 
 /// The file of `config/backends/` for that version, and the identity that it names.
 fn shipped_for(version: &[u32]) -> (&'static str, &'static str) {

@@ -82,7 +82,7 @@ impl Postfix {
         let main = main_cf(&dir, domain, mail, sasl_socket) + more;
         std::fs::write(config.join("main.cf"), main).expect("a file");
 
-        let mut master = String::from(INTERNAL_SERVICES);
+        let mut master = [INTERNAL_SERVICES, LATER_SERVICES].concat();
         let mut pair = |file: &str, more: &str| {
             let ports = Ports { smtp: free_port(), submission: free_port() };
             let text = shipped(file, &[(10025, ports.smtp), (10587, ports.submission)]);
@@ -265,10 +265,10 @@ relay_transport = discard:
     )
 }
 
-const INTERNAL_SERVICES: &str = "\
+/// What every version has.
+pub const INTERNAL_SERVICES: &str = "\
 cleanup   unix       n - n - 0    cleanup
 qmgr      unix       n - n 300 1  qmgr
-tlsmgr    unix       - - n 1000? 1 tlsmgr
 rewrite   unix       - - n - -    trivial-rewrite
 bounce    unix       - - n - 0    bounce
 defer     unix       - - n - 0    bounce
@@ -280,5 +280,10 @@ error     unix       - - n - -    error
 retry     unix       - - n - -    error
 virtual   unix       - n n - -    virtual
 anvil     unix       - - n - 1    anvil
+";
+
+/// And what only today's has, which speaks TLS and keeps its own log.
+const LATER_SERVICES: &str = "\
+tlsmgr    unix       - - n 1000? 1 tlsmgr
 postlog   unix-dgram n - n - 1    postlogd
 ";

@@ -3,6 +3,7 @@
 mod attacks;
 mod before_login;
 mod cleartext;
+mod logins;
 
 use std::sync::Arc;
 

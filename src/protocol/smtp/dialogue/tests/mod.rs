@@ -1,6 +1,7 @@
 //! Whole talks, each also cut at every octet and into pieces of every size.
 
 mod any;
+mod auth;
 mod content;
 mod ends;
 mod start;
