@@ -15,29 +15,13 @@ struct Talk {
 }
 
 /// A client's stream; its end is no end in order, as that of TLS without close_notify.
-struct Torn(DuplexStream);
+type Torn = Watched<fn(Poll<io::Result<usize>>) -> Poll<io::Result<usize>>>;
 
-impl Fill for Torn {
-    fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
-        match ready!(self.0.poll_fill(cx, into)) {
-            Ok(0) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-            read => Poll::Ready(read),
-        }
-    }
-}
-
-impl AsyncWrite for Torn {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
+fn torn(stream: DuplexStream) -> Torn {
+    Watched(stream, |read| match read {
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+        read => read,
+    })
 }
 
 impl Talk {
@@ -48,7 +32,7 @@ impl Talk {
         let service = if protocol.name() == "smtp" { "submission" } else { "imaps" };
         let context = fixtures::context(service, "192.0.2.1:40000", Some(TlsFacts::example()));
         let start = Start {
-            client: Torn(ours),
+            client: torn(ours),
             client_input: BytesMut::new(),
             backend: Some(theirs),
             backend_input: BytesMut::new(),
@@ -129,7 +113,7 @@ async fn a_login_is_judged_although_its_client_is_gone() {
         assert_eq!(rest(&mut talk.backend).await, "", "it hears of that");
         for answer in answers.split_inclusive('\n') {
             talk.backend.write_all(answer.as_bytes()).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await; // the clock stands still until the relay has nothing to do
         }
         // The backend has not closed, and need not.
         let end = tokio::time::timeout(2 * PAUSE, talk.relay).await.unwrap().unwrap();

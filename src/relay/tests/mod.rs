@@ -44,6 +44,33 @@ impl Dialogue for Scripted {
     }
 }
 
+/// A stream that shows what comes of each read to a closure, which may make something else of it.
+struct Watched<F>(DuplexStream, F);
+
+impl<F> Fill for Watched<F>
+where
+    F: FnMut(Poll<io::Result<usize>>) -> Poll<io::Result<usize>> + Unpin,
+{
+    fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let read = self.0.poll_fill(cx, into);
+        (self.1)(read)
+    }
+}
+
+impl<F: Unpin> AsyncWrite for Watched<F> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
 struct Bench {
     client: DuplexStream,
     backend: DuplexStream,

@@ -27,7 +27,7 @@ pub(super) enum Ran {
 
 /// A piece of what a backend heard, or a line that it said. `tests/old_servers` says the same to the real ones.
 #[derive(Debug, Clone)]
-#[allow(dead_code)]
+#[allow(dead_code)] // the attacks themselves do not look at it
 pub(super) enum Talk {
     Heard(Vec<u8>),
     Said(String),
