@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -103,7 +104,7 @@ async fn say_goodbye(
     let service = shared.listener.service;
     let client = match service.tls {
         TlsMode::Optional | TlsMode::Required => Client::Plain(stream),
-        TlsMode::Implicit => match handshake(shared, stream, shared.deadlines.handshake, notes).await {
+        TlsMode::Implicit => match handshake(shared, stream, Bytes::new(), shared.deadlines.handshake, notes).await {
             Ok((client, _)) => client,
             Err(CUT_OFF) => return CUT_OFF,
             // That there was no room is the reason still; what the client offered is noted.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,7 +21,7 @@ use crate::backend::dns::Resolver;
 use crate::backend::inbound::{Inbound, read_proxy_header};
 use crate::backend::pool::{Pool, Unserved};
 use crate::backend::{Caller, Connected};
-use crate::cleartext::{Cleartext, Patience, Talked};
+use crate::cleartext::{Cleartext, Heed as _, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
 use crate::limits::{Admitted, Limits, Permit};
@@ -160,19 +160,21 @@ async fn approach(shared: &Arc<Shared>, arrival: Arrival, notes: &mut Notes) -> 
     let login_due = began + shared.deadlines.login;
     let (client, client_input, opening) = match service.tls {
         TlsMode::Implicit => {
-            let client = secure(shared, stream, &mut context, login_due, notes).await?;
-            // Where no backend is to be had, the client hears of that instead of a greeting.
+            let greeting = service.protocol.greeting(&context);
+            // Where no backend is to be had, the client hears of that instead.
+            let early = if shared.backends.is_open() { greeting.clone() } else { Bytes::new() };
+            let rest = greeting.slice(early.len()..);
+            let client = secure(shared, stream, &mut context, early, login_due, notes).await?;
             if !shared.backends.is_open() {
                 part(shared, client, Farewell::BackendUnavailable, notes).await;
                 return Err(BACKEND_SUSPENDED);
             }
-            let greeting = service.protocol.greeting(&context);
-            let (client, input) = hear_first_words(shared, client, &context, &greeting, login_due, notes).await?;
+            let (client, input) = hear_first_words(shared, client, &context, &rest, login_due, notes).await?;
             (client, input, None)
         }
         TlsMode::Optional | TlsMode::Required => match talk(shared, stream, &context, notes).await {
             Talked::StartTls(stream) => {
-                let client = secure(shared, stream, &mut context, login_due, notes).await?;
+                let client = secure(shared, stream, &mut context, Bytes::new(), login_due, notes).await?;
                 let (client, input) = hear_first_words(shared, client, &context, b"", login_due, notes).await?;
                 (client, input, None)
             }
@@ -247,16 +249,19 @@ async fn talk(shared: &Shared, stream: TcpStream, context: &Context, notes: &mut
     Cleartext::new(stream).talk(&mut *preamble, &injection, patience, shared.stop.clone(), notes).await
 }
 
-/// The handshake; what comes out is secret, forward secret, and known by its facts.
+/// The handshake, and our greeting in it; what comes out is secret, forward secret, and known by its facts.
 async fn secure(
     shared: &Shared,
     stream: TcpStream,
     context: &mut Context,
+    greeting: Bytes,
     login_due: Instant,
     notes: &mut Notes,
 ) -> Result<Client, Reason> {
     let deadline = shared.deadlines.handshake.min(login_due.saturating_duration_since(Instant::now()));
-    let (client, facts) = handshake(shared, stream, deadline, notes).await?;
+    let greeted = greeting.len();
+    let (client, facts) = handshake(shared, stream, greeting, deadline, notes).await?;
+    notes.went(greeted);
     context.tls = Some(facts);
     Ok(client)
 }
@@ -264,10 +269,11 @@ async fn secure(
 async fn handshake(
     shared: &Shared,
     stream: TcpStream,
+    greeting: Bytes,
     deadline: Duration,
     notes: &mut Notes,
 ) -> Result<(Client, Arc<TlsFacts>), Reason> {
-    let accept = shared.tls.accept(stream, shared.listener.service.alpn, deadline);
+    let accept = shared.tls.accept(stream, shared.listener.service.alpn, greeting, deadline);
     match unless_stopped(shared, accept).await? {
         Ok((stream, facts)) => {
             let facts = Arc::new(facts);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{AlertDescription, Error, ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -50,8 +50,15 @@ impl Failure {
     }
 }
 
-/// Does the handshake. `wire` begins with the whole ClientHello.
-pub(super) async fn shake<S>(stream: &mut S, config: &Arc<ServerConfig>, wire: BytesMut) -> Result<Shaken, Failure>
+/// Does the handshake. `wire` begins with the whole ClientHello. `greeting` is data that the client is to have at once: it
+/// leaves with our Finished, which in TLS 1.3 comes before the client's own (RFC 8446 §4.4.4) and saves a round trip. By then
+/// the client has proved nothing, but nobody without the key that its hello was made with can read it.
+pub(super) async fn shake<S>(
+    stream: &mut S,
+    config: &Arc<ServerConfig>,
+    wire: BytesMut,
+    greeting: &[u8],
+) -> Result<Shaken, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -60,6 +67,8 @@ where
         wire,
         fed: 0,
         unsent: BytesMut::new(),
+        greeting,
+        waited_for: false,
     };
     let mut memory = Memory::default();
     let mut signature = None;
@@ -73,6 +82,7 @@ where
             }
             Ok(Step::Wait) => {
                 stream.write_all_buf(&mut shaking.unsent).await?;
+                shaking.waited_for = false;
                 let room = WIRE_LIMIT - shaking.wire.len();
                 if super::receive(stream, &mut shaking.wire, room).await? == 0 {
                     return Err(Failure::Gone(io::ErrorKind::UnexpectedEof.into()));
@@ -85,10 +95,10 @@ where
             }
         }
     }
-    let Shaking { connection, mut wire, mut unsent, .. } = shaking;
+    let Shaking { connection, mut wire, mut unsent, waited_for, .. } = shaking;
     // The client waits for the last words of a TLS 1.2 handshake. Those of TLS 1.3 are tickets, which may as well go
-    // out with the first data.
-    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+    // out with the next data.
+    if waited_for || connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         stream.write_all_buf(&mut unsent).await?;
     }
     if wire.is_empty() {
@@ -103,16 +113,20 @@ enum Step {
     Done,
 }
 
-struct Shaking {
+struct Shaking<'a> {
     connection: UnbufferedServerConnection,
     wire: BytesMut,
     /// So many octets of the wire are before `rustls`: whole records, one more at a time, so that none behind the last
     /// of the handshake is opened.
     fed: usize,
     unsent: BytesMut,
+    /// What is left of it to say: all or nothing.
+    greeting: &'a [u8],
+    /// It is among what is unsent.
+    waited_for: bool,
 }
 
-impl Shaking {
+impl Shaking<'_> {
     fn advance(&mut self) -> Result<Step, Error> {
         loop {
             let UnbufferedStatus { discard, state } =
@@ -124,9 +138,16 @@ impl Shaking {
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(), // with the next wait
                 Ok(ConnectionState::BlockedHandshake) => blocked = true,
-                Ok(ConnectionState::WriteTraffic(_)) => {
-                    self.discard(discard);
-                    return Ok(Step::Done);
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    if let greeting @ [_, ..] = std::mem::take(&mut self.greeting) {
+                        append(&mut self.unsent, |room| traffic.encrypt(greeting, room))?;
+                        self.waited_for = true;
+                    }
+                    if !self.connection.is_handshaking() {
+                        self.discard(discard);
+                        return Ok(Step::Done);
+                    }
+                    blocked = true;
                 }
                 Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
                     return Err(Error::AlertReceived(AlertDescription::CloseNotify));
@@ -202,20 +223,45 @@ fn alert_for(error: &Error) -> Option<Alert> {
     }
 }
 
-/// Lets `encode` write behind what there is; it says how much room it needs.
-fn append(out: &mut BytesMut, mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) -> Result<(), Error> {
+/// Why `rustls` did not write a record.
+trait Unwritten {
+    /// How much room it needs, if it is that.
+    fn needs(&self) -> Option<usize>;
+}
+
+impl Unwritten for EncodeError {
+    fn needs(&self) -> Option<usize> {
+        match self {
+            Self::InsufficientSize(InsufficientSizeError { required_size }) => Some(*required_size),
+            Self::AlreadyEncoded => None,
+        }
+    }
+}
+
+impl Unwritten for EncryptError {
+    fn needs(&self) -> Option<usize> {
+        match self {
+            Self::InsufficientSize(InsufficientSizeError { required_size }) => Some(*required_size),
+            Self::EncryptExhausted => None,
+        }
+    }
+}
+
+/// Lets `write` write behind what there is; it says how much room it needs.
+fn append<E: Unwritten>(
+    out: &mut BytesMut,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
+) -> Result<(), Error> {
     let before = out.len();
     let mut room = 0;
     loop {
         out.resize(before + room, 0);
-        match encode(out.get_mut(before..).unwrap_or_default()) {
+        match write(out.get_mut(before..).unwrap_or_default()).map_err(|unwritten| unwritten.needs()) {
             Ok(written) => {
                 out.truncate(before + written);
                 return Ok(());
             }
-            Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) if required_size > room => {
-                room = required_size;
-            }
+            Err(Some(needs)) if needs > room => room = needs,
             Err(_) => return Err(Error::General("a record that cannot be encoded".into())),
         }
     }

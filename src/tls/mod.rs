@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rustls::pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
@@ -149,7 +149,8 @@ impl Server {
         self.0.tickets.roll(Instant::now());
     }
 
-    /// Does the handshake with a client, within `deadline`. `alpn` is the service's protocol name.
+    /// Does the handshake with a client, within `deadline`. `alpn` is the service's protocol name. The client is told `greeting`
+    /// as soon as TLS allows: in TLS 1.3 before its own last words, which saves it a round trip.
     ///
     /// All state of the handshake is behind the one pointer that this future is, and gone when it ends. It may be
     /// dropped at any time, which closes the connection.
@@ -160,6 +161,7 @@ impl Server {
         &self,
         stream: S,
         alpn: &'static str,
+        greeting: Bytes,
         deadline: Duration,
     ) -> impl Future<Output = Result<(Stream<S>, TlsFacts), HandshakeError>> + Send + use<S>
     where
@@ -168,7 +170,7 @@ impl Server {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
             let mut progress = Progress::default();
-            match timeout(deadline, inner.handshake(stream, alpn, &mut progress)).await {
+            match timeout(deadline, inner.handshake(stream, alpn, &greeting, &mut progress)).await {
                 Ok(done) => done,
                 Err(_) => Err(progress.timed_out(deadline)),
             }
@@ -203,6 +205,7 @@ impl Inner {
         &self,
         mut stream: S,
         alpn: &str,
+        greeting: &[u8],
         progress: &mut Progress,
     ) -> Result<(Stream<S>, TlsFacts), HandshakeError>
     where
@@ -220,7 +223,7 @@ impl Inner {
         };
         progress.hello = Some(hello);
         // Only a client that has said what it wants is worth the state of all that follows.
-        Box::pin(self.answer(stream, alpn, progress, wire)).await
+        Box::pin(self.answer(stream, alpn, greeting, progress, wire)).await
     }
 
     /// Everything from the whole ClientHello on, with which `wire` begins.
@@ -228,6 +231,7 @@ impl Inner {
         &self,
         mut stream: S,
         alpn: &str,
+        greeting: &[u8],
         progress: &Progress,
         wire: BytesMut,
     ) -> Result<(Stream<S>, TlsFacts), HandshakeError>
@@ -254,7 +258,7 @@ impl Inner {
         }
 
         let Shaken { connection, signature, wire, unsent, mut memory } =
-            match handshake::shake(&mut stream, config, wire).await {
+            match handshake::shake(&mut stream, config, wire, greeting).await {
                 Ok(shaken) => shaken,
                 Err(failure) => {
                     let reason = refusal::reason(&failure, hello, version);

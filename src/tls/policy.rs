@@ -178,6 +178,7 @@ impl Common {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.enable_secret_extraction = true; // for our own record layer, see `records`
+        config.send_half_rtt_data = true; // greetings, see `handshake`
         config.max_early_data_size = 0; // no 0-RTT: it is neither forward secret nor safe from replay (RFC 8446 §8)
         Ok(config)
     }

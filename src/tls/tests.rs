@@ -40,7 +40,7 @@ async fn refused(server: &Server, wire: &[u8]) -> (HandshakeError, Vec<u8>) {
         client.read_to_end(&mut received).await.unwrap();
         received
     });
-    let error = server.accept(ours, "smtp", DEADLINE).await.map(|(_, facts)| facts).unwrap_err();
+    let error = server.accept(ours, "smtp", Bytes::new(), DEADLINE).await.map(|(_, facts)| facts).unwrap_err();
     (error, client.await.unwrap())
 }
 
@@ -93,7 +93,7 @@ async fn rfc5746_3_6_a_hello_that_was_meant_for_another_session_is_refused() {
     // An empty one is a beginning, and answered by an empty one.
     let (mut client, ours) = duplex(1 << 14);
     client.write_all(&hello(&[0]).wire()).await.unwrap();
-    let accepting = tokio::spawn(server.accept(ours, "smtp", DEADLINE));
+    let accepting = tokio::spawn(server.accept(ours, "smtp", Bytes::new(), DEADLINE));
     let answer = server_hello(&mut client).await;
     assert!(answer.ends_with(&[0xff, 1, 0, 1, 0]), "{answer:02x?}");
     accepting.abort();
@@ -213,7 +213,7 @@ async fn a_hello_may_come_in_any_records_and_octet_by_octet() {
             client.write_all(&wire).await.unwrap();
             server_hello(&mut client).await
         });
-        let accepting = tokio::spawn(server.accept(ours, "smtp", DEADLINE));
+        let accepting = tokio::spawn(server.accept(ours, "smtp", Bytes::new(), DEADLINE));
         assert_eq!(client.await.unwrap()[..2], [3, 3], "records of {size}, reads of {buffer}");
         let error = accepting.await.unwrap().map(|(_, facts)| facts).unwrap_err();
         assert_eq!(error.reason.phrase, "client closed during handshake");
@@ -235,7 +235,7 @@ async fn rfc8446_4_1_3_a_tls12_hello_is_marked_where_tls13_is_spoken() {
     let (mut client, ours) = duplex(1 << 14);
     client.write_all(&Forged::tls12(&[ECDHE_RSA]).wire()).await.unwrap();
     let server = server(Policy::Intermediate);
-    let accepting = tokio::spawn(server.accept(ours, "smtp", DEADLINE));
+    let accepting = tokio::spawn(server.accept(ours, "smtp", Bytes::new(), DEADLINE));
     let hello = server_hello(&mut client).await;
     assert_eq!(&hello[26..34], b"DOWNGRD\x01");
     assert_eq!(hello[34], 0, "a session id promises a resumption");
@@ -275,7 +275,7 @@ async fn a_deadline_tells_how_far_the_client_came() {
     ] {
         let (mut client, ours) = duplex(1 << 14);
         client.write_all(sent).await.unwrap();
-        let error = server.accept(ours, "smtp", DEADLINE).await.map(|(_, facts)| facts).unwrap_err();
+        let error = server.accept(ours, "smtp", Bytes::new(), DEADLINE).await.map(|(_, facts)| facts).unwrap_err();
         assert_eq!((error.reason.outcome, error.reason.phrase), (Outcome::Timeout, phrase));
         assert_eq!(error.offered.is_some(), offered);
     }
@@ -286,7 +286,7 @@ async fn a_refused_client_that_does_not_go_is_left_after_a_second() {
     let (mut client, ours) = duplex(1 << 14);
     client.write_all(&Forged::tls12(&[0x009c]).wire()).await.unwrap();
     let began = tokio::time::Instant::now();
-    assert!(server(Policy::Intermediate).accept(ours, "smtp", DEADLINE).await.is_err());
+    assert!(server(Policy::Intermediate).accept(ours, "smtp", Bytes::new(), DEADLINE).await.is_err());
     assert_eq!(began.elapsed().as_secs(), 1);
 }
 
@@ -299,7 +299,7 @@ async fn a_refused_client_may_finish_what_it_is_sending_and_then_read_its_alert(
         let mut received = Vec::new();
         client.read_to_end(&mut received).await.map(|_| received)
     });
-    assert!(server(Policy::Intermediate).accept(ours, "smtp", DEADLINE).await.is_err());
+    assert!(server(Policy::Intermediate).accept(ours, "smtp", Bytes::new(), DEADLINE).await.is_err());
     assert_eq!(client.await.unwrap().unwrap(), [21, 3, 3, 0, 2, 2, HANDSHAKE_FAILURE]);
 }
 
@@ -307,7 +307,7 @@ async fn a_refused_client_may_finish_what_it_is_sending_and_then_read_its_alert(
 async fn a_protocol_name_without_a_service_is_refused() {
     let (mut client, ours) = duplex(1 << 14);
     client.write_all(&Forged::tls12(&[ECDHE_RSA]).wire()).await.unwrap();
-    let error = server(Policy::Intermediate).accept(ours, "pop3", DEADLINE).await.map(|(_, facts)| facts).unwrap_err();
+    let error = server(Policy::Intermediate).accept(ours, "pop3", Bytes::new(), DEADLINE).await.map(|(_, facts)| facts).unwrap_err();
     assert_eq!(error.reason.phrase, "no TLS settings for this service");
 }
 
@@ -329,7 +329,7 @@ fn setup_says_what_is_missing() {
 #[test]
 fn a_handshake_before_its_hello_is_small() {
     let server = server(Policy::Intermediate);
-    let size = size_of_val(&server.0.handshake(duplex(1).1, "smtp", &mut Progress::default()));
+    let size = size_of_val(&server.0.handshake(duplex(1).1, "smtp", b"", &mut Progress::default()));
     assert!(size <= 1024, "{size} octets");
 }
 
@@ -339,10 +339,10 @@ fn a_handshake_costs_a_session_one_pointer() {
     let stream = || duplex(1).1;
     println!(
         "the handshake's state {} octets, TlsFacts {}, HandshakeError {}",
-        size_of_val(&server.0.handshake(stream(), "smtp", &mut Progress::default())),
+        size_of_val(&server.0.handshake(stream(), "smtp", b"", &mut Progress::default())),
         size_of::<TlsFacts>(),
         size_of::<HandshakeError>(),
     );
-    assert_eq!(size_of_val(&server.accept(stream(), "smtp", DEADLINE)), size_of::<usize>());
+    assert_eq!(size_of_val(&server.accept(stream(), "smtp", Bytes::new(), DEADLINE)), size_of::<usize>());
     assert_eq!(size_of::<Stream<TcpStream>>(), size_of::<usize>());
 }

@@ -32,7 +32,7 @@ async fn shaken_from(settings: &Arc<ServerConfig>, first: &[u8], wire: &[u8]) ->
         sent
     };
     let shaking = async {
-        let failure = shake(&mut ours, settings, BytesMut::from(first)).await.err().unwrap();
+        let failure = shake(&mut ours, settings, BytesMut::from(first), b"").await.err().unwrap();
         drop(ours);
         failure
     };
