@@ -1,10 +1,12 @@
-//! HKDF for the key schedule of TLS 1.3 (RFC 8446 §7.1, RFC 5869), hashing nothing twice.
+//! HKDF for the key schedule of TLS 1.3 (RFC 8446 §7.1, RFC 5869), hashing nothing twice. [`prf`] does as much for TLS 1.2.
 //!
 //! A handshake derives some thirty values, several from each secret, and every HMAC costs four blocks of the hash: two for
 //! the padded key, two for the message (RFC 2104). `rustls`' own form pads the same keys again for every value, begins every
 //! handshake with two extractions whose results are constants, and derives the traffic keys twice: for itself, and for our
 //! own record layer. Here keys are prepared once, constants are kept for good, and what was derived in a handshake is
 //! known until the handshake is over ([`Memory`]).
+
+pub(super) mod prf;
 
 use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
@@ -48,7 +50,10 @@ const SECRETS: usize = 8;
 /// The secrets of one handshake, with their HMAC keys and what was derived from them. Gone, and overwritten, with the
 /// handshake.
 #[derive(Default)]
-pub(super) struct Memory(Vec<(OkmBlock, Arc<dyn HkdfExpander>)>);
+pub(super) struct Memory {
+    secrets: Vec<(OkmBlock, Arc<dyn HkdfExpander>)>,
+    prf: prf::Remembered,
+}
 
 thread_local! {
     /// That of the handshake which has its turn on this thread.
@@ -69,22 +74,22 @@ impl Memory {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.secrets.len()
     }
 
     /// The expander for `secret`: the one from before, or `new`.
     fn expander(&mut self, secret: &OkmBlock, new: impl FnOnce() -> Arc<dyn HkdfExpander>) -> Arc<dyn HkdfExpander> {
         let same = |known: &OkmBlock| verify_slices_are_equal(known.as_ref(), secret.as_ref()).is_ok();
-        if let Some((_, expander)) = self.0.iter().find(|(known, _)| same(known)) {
+        if let Some((_, expander)) = self.secrets.iter().find(|(known, _)| same(known)) {
             return Arc::clone(expander);
         }
         let expander = new();
         // A vector that grows leaves what was in it in memory that nobody wipes.
-        if self.0.capacity() == 0 {
-            self.0.reserve_exact(SECRETS);
+        if self.secrets.capacity() == 0 {
+            self.secrets.reserve_exact(SECRETS);
         }
-        if self.0.len() < self.0.capacity() {
-            self.0.push((OkmBlock::new(secret.as_ref()), Arc::clone(&expander)));
+        if self.secrets.len() < self.secrets.capacity() {
+            self.secrets.push((OkmBlock::new(secret.as_ref()), Arc::clone(&expander)));
         }
         expander
     }

@@ -46,34 +46,43 @@ pub(super) fn is_tls13(suite: SupportedCipherSuite) -> bool {
     suite.tls13().is_some()
 }
 
-fn certificates() -> &'static SelfSigned {
+pub(super) fn certificates() -> &'static SelfSigned {
     static CERTIFICATES: OnceLock<SelfSigned> = OnceLock::new();
     CERTIFICATES.get_or_init(|| self_signed("mail.example.com").unwrap())
 }
 
 fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let settings = config::Tls {
-            policy: Policy::Intermediate,
-            certificates: Vec::new(),
-            client_certificates: Asked::None,
-            ticket_rotation: Duration::from_secs(3600),
-        };
-        let SelfSigned { ecdsa, rsa } = certificates();
-        Server::new(&settings, vec![ecdsa.try_into().unwrap(), rsa.try_into().unwrap()]).unwrap()
-    })
+    SERVER.get_or_init(|| asking(Asked::None))
+}
+
+/// One that asks its clients for this.
+pub(super) fn asking(client_certificates: Asked) -> Server {
+    let settings = config::Tls {
+        policy: Policy::Intermediate,
+        certificates: Vec::new(),
+        client_certificates,
+        ticket_rotation: Duration::from_secs(3600),
+    };
+    let SelfSigned { ecdsa, rsa } = certificates();
+    Server::new(&settings, vec![ecdsa.try_into().unwrap(), rsa.try_into().unwrap()]).unwrap()
 }
 
 /// Ours for a client without TLS 1.3.
 pub(super) fn tls12_settings() -> &'static Arc<rustls::ServerConfig> {
-    let hello = ClientHello { versions: vec![0x0303], ..ClientHello::default() };
-    server().0.profiles[0].1.choose(&hello).unwrap().1
+    server().settings(0x0303)
 }
 
 pub(super) fn tls13_settings() -> &'static Arc<rustls::ServerConfig> {
-    let hello = ClientHello { versions: vec![0x0304], ..ClientHello::default() };
-    server().0.profiles[0].1.choose(&hello).unwrap().1
+    server().settings(0x0304)
+}
+
+impl Server {
+    /// Those for a client that has this version alone.
+    pub(super) fn settings(&self, version: u16) -> &Arc<rustls::ServerConfig> {
+        let hello = ClientHello { versions: vec![version], ..ClientHello::default() };
+        self.0.profiles[0].1.choose(&hello).unwrap().1
+    }
 }
 
 /// The settings of a client that has `suite` alone.

@@ -8,14 +8,14 @@
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
+use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, NamedGroup, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::client_hello::ClientHello;
-use super::key_schedule;
+use super::key_schedule::{self, prf};
 use super::resolver;
 use super::tickets::Tickets;
 use crate::config::Policy;
@@ -40,15 +40,15 @@ static SUITES: [(&SupportedCipherSuite, Suite); 9] = [
         Suite { iana: "TLS_CHACHA20_POLY1305_SHA256", openssl: "TLS_CHACHA20_POLY1305_SHA256", bits: 256 },
     ),
     (
-        &cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        &prf::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
         Suite { iana: "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", openssl: "ECDHE-ECDSA-AES256-GCM-SHA384", bits: 256 },
     ),
     (
-        &cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        &prf::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
         Suite { iana: "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", openssl: "ECDHE-ECDSA-AES128-GCM-SHA256", bits: 128 },
     ),
     (
-        &cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        &prf::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
         Suite {
             iana: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
             openssl: "ECDHE-ECDSA-CHACHA20-POLY1305",
@@ -56,15 +56,15 @@ static SUITES: [(&SupportedCipherSuite, Suite); 9] = [
         },
     ),
     (
-        &cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        &prf::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
         Suite { iana: "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", openssl: "ECDHE-RSA-AES256-GCM-SHA384", bits: 256 },
     ),
     (
-        &cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        &prf::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         Suite { iana: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", openssl: "ECDHE-RSA-AES128-GCM-SHA256", bits: 128 },
     ),
     (
-        &cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        &prf::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
         Suite {
             iana: "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
             openssl: "ECDHE-RSA-CHACHA20-POLY1305",

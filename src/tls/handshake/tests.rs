@@ -1,11 +1,15 @@
 //! What a client may send while it shakes hands.
 
+use std::io::Read as _;
+
 use proptest::prelude::*;
-use tokio::io::duplex;
+use rustls::{ClientConfig, ClientConnection};
+use tokio::io::{AsyncReadExt as _, duplex};
 
 use super::super::forge::{Forged, record};
-use super::super::pair;
+use super::super::{client_hello, pair};
 use super::*;
+use crate::config::ClientCertificates as Asked;
 
 /// What came of it.
 struct Shook {
@@ -32,7 +36,7 @@ async fn shaken_from(settings: &Arc<ServerConfig>, first: &[u8], wire: &[u8]) ->
         sent
     };
     let shaking = async {
-        let failure = shake(&mut ours, settings, BytesMut::from(first), b"").await.err().unwrap();
+        let failure = shake(&mut ours, settings, BytesMut::from(first), GREETING).await.err().unwrap();
         drop(ours);
         failure
     };
@@ -151,6 +155,62 @@ async fn rfc8446_5_nothing_is_said_in_the_clear_behind_a_server_hello_of_tls13()
         kinds.dedup();
         assert_eq!(kinds, [22, 20, 23], "{failure}");
     }
+}
+
+const GREETING: &[u8] = b"* OK ready\r\n";
+
+/// What a client of a handshake with a greeting has been told when it has read our first flight, and our second. It says
+/// nothing behind its own last words.
+async fn told(settings: &Arc<ServerConfig>, client: ClientConfig) -> [Vec<u8>; 2] {
+    let mut client = ClientConnection::new(Arc::new(client), "mail.example.com".try_into().unwrap()).unwrap();
+    let (mut theirs, mut ours) = duplex(1 << 17);
+    let shaking = async {
+        let mut wire = BytesMut::new();
+        client_hello::read(&mut ours, &mut wire, &mut None).await.unwrap();
+        shake(&mut ours, settings, wire, GREETING).await.unwrap();
+        drop(ours); // tickets are not waited for
+    };
+    let talking = async {
+        let mut told = [Vec::new(), Vec::new()];
+        for told in &mut told {
+            let mut out = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut out).unwrap();
+            }
+            theirs.write_all(&out).await.unwrap();
+            let mut wire = BytesMut::with_capacity(1 << 14); // for all that is there
+            theirs.read_buf(&mut wire).await.unwrap();
+            let mut wire = &wire[..];
+            while !wire.is_empty() {
+                client.read_tls(&mut wire).unwrap();
+                client.process_new_packets().unwrap();
+            }
+            let _ = client.reader().read_to_end(told); // WouldBlock, with what there was
+        }
+        told
+    };
+    tokio::join!(shaking, talking).1
+}
+
+#[tokio::test]
+async fn rfc8446_4_4_4_a_client_is_greeted_with_our_finished() {
+    for suite in pair::SUITES {
+        let tls13 = pair::is_tls13(suite);
+        let settings = if tls13 { pair::tls13_settings() } else { pair::tls12_settings() };
+        let flights = told(settings, pair::client(suite)).await;
+        let nothing = Vec::new();
+        let greeting = GREETING.to_vec();
+        assert_eq!(flights, if tls13 { [greeting, nothing] } else { [nothing, greeting] }, "{suite:?}");
+    }
+}
+
+#[tokio::test]
+async fn rfc8446_4_4_4_who_is_asked_for_a_certificate_is_greeted_behind_it() {
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), &pair::certificates().ecdsa.chain).unwrap();
+    let asked = Asked::Request { ca: ca.path().to_path_buf() };
+    let flights = told(pair::asking(asked).settings(0x0304), pair::client(pair::TLS13)).await;
+    assert_eq!(flights, [Vec::new(), GREETING.to_vec()]);
 }
 
 /// Content for records of a handshake, honest or not.

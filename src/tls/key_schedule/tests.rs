@@ -112,7 +112,7 @@ fn what_is_remembered_never_moves_and_so_leaves_no_copy() {
     let mut places = Vec::new();
     for n in 0..3 * u8::try_from(SECRETS).unwrap() {
         memory.during(|| SHA384.expander_for_okm(&OkmBlock::new(&[n; 48])));
-        places.push(memory.0.as_ptr());
+        places.push(memory.secrets.as_ptr());
     }
     assert!(places.iter().all(|place| *place == places[0]), "it was moved");
     assert_eq!(memory.len(), SECRETS);
