@@ -181,15 +181,16 @@ impl Gate {
                 tasks.spawn(opening.serve(socket, closing_told.clone(), alive.clone()));
             }
         }
-        let rotation = config.tls.ticket_rotation;
-        tasks.spawn(async move {
-            let mut tick = tokio::time::interval(rotation);
-            tick.tick().await; // the first one is at once, with fresh keys
-            loop {
-                tick.tick().await;
-                tls.roll_ticket_keys();
-            }
-        });
+        if let Some(rotation) = config.tls.ticket_rotation {
+            tasks.spawn(async move {
+                let mut tick = tokio::time::interval(rotation);
+                tick.tick().await; // the first one is at once, with fresh keys
+                loop {
+                    tick.tick().await;
+                    tls.roll_ticket_keys();
+                }
+            });
+        }
         let reported = limits.clone();
         tasks.spawn(async move {
             let mut tick = tokio::time::interval(limits::REPORT);

@@ -87,6 +87,18 @@ fn the_reference_shows_the_defaults() {
 }
 
 #[test]
+fn without_tickets_there_is_no_key_to_rotate() {
+    let shortest = fs::read_to_string(repository().join("tests/config/valid/shortest.toml")).unwrap();
+    let with = |line: &str| {
+        let text = shortest.replacen("\n\n", &format!("\ntls.{line}\n\n"), 1);
+        assert_ne!(text, shortest);
+        Config::parse(&text, Path::new("sealgate.toml")).unwrap().tls.ticket_rotation
+    };
+    assert_eq!(with("tickets = true"), Some(Duration::from_secs(3600)));
+    assert_eq!(with("tickets = false"), None);
+}
+
+#[test]
 fn every_value_arrives() {
     let config = read(&repository().join("tests/config/valid/everything-changed.toml")).unwrap();
     assert_eq!(&*config.hostname, "mx-1.xn--bcher-kva.example");
@@ -97,7 +109,7 @@ fn every_value_arrives() {
     assert_eq!((config.dns.deadline, config.dns.cache.get()), (Duration::from_secs(2), 16));
     assert_eq!(config.tls.policy, Policy::Modern);
     assert_eq!(config.tls.client_certificates, ClientCertificates::Request { ca: "clients.pem".into() });
-    assert_eq!(config.tls.ticket_rotation, Duration::from_secs(84 * 3600));
+    assert_eq!(config.tls.ticket_rotation, Some(Duration::from_secs(84 * 3600)));
     let files: Vec<_> = config.tls.certificates.iter().map(|pair| (&*pair.chain, &*pair.key)).collect();
     let path = Path::new;
     assert_eq!(files, [(path("/etc/a.pem"), path("/etc/a.key")), (path("b.pem"), path("../b.key"))]);

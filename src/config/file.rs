@@ -146,8 +146,9 @@ fn tls(tls: &mut Table<'_>, directory: &Path) -> Option<Tls> {
     );
     let ask = tls.optional("client_certificates");
     let ca = tls.optional("client_ca").map(|ca| within(directory, ca));
+    let tickets = tls.or("tickets", true);
     let ticket_rotation = tls.or("ticket_rotation", seconds(3600));
-    rules::tls(tls, ask, ticket_rotation);
+    rules::tls(tls, ask, tickets, ticket_rotation);
     Some(Tls {
         policy,
         certificates: certificates.into_iter().collect::<Option<_>>()?,
@@ -156,7 +157,7 @@ fn tls(tls: &mut Table<'_>, directory: &Path) -> Option<Tls> {
             AskClients::Request => ClientCertificates::Request { ca: ca? },
             AskClients::Require => ClientCertificates::Require { ca: ca? },
         },
-        ticket_rotation,
+        ticket_rotation: tickets.then_some(ticket_rotation),
     })
 }
 

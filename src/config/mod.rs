@@ -82,8 +82,8 @@ pub struct Tls {
     pub certificates: Vec<CertificateFiles>,
     /// Whether clients are asked for a certificate.
     pub client_certificates: ClientCertificates,
-    /// How long a ticket key seals new tickets; a ticket is accepted for two such periods at most.
-    pub ticket_rotation: Duration,
+    /// How long a ticket key seals new tickets; a ticket is accepted for two such periods at most. None where none are given.
+    pub ticket_rotation: Option<Duration>,
 }
 
 /// After Mozilla's names, less what is not forward secret.

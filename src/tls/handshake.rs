@@ -248,10 +248,7 @@ impl Unwritten for EncryptError {
 }
 
 /// Lets `write` write behind what there is; it says how much room it needs.
-fn append<E: Unwritten>(
-    out: &mut BytesMut,
-    mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
-) -> Result<(), Error> {
+fn append<E: Unwritten>(out: &mut BytesMut, mut write: impl FnMut(&mut [u8]) -> Result<usize, E>) -> Result<(), Error> {
     let before = out.len();
     let mut room = 0;
     loop {

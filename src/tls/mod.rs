@@ -76,7 +76,7 @@ struct Inner {
     profiles: Vec<(&'static str, Profile)>,
     certificates: Arc<Current>,
     client_certificates: ClientCertificates,
-    tickets: Arc<Tickets>,
+    tickets: Option<Arc<Tickets>>,
 }
 
 /// Why there can be no TLS.
@@ -116,14 +116,15 @@ impl Server {
         authorities: Option<&[u8]>,
     ) -> Result<Self, SetupError> {
         let client_certificates = ClientCertificates::new(&settings.client_certificates, authorities)?;
-        let tickets = Arc::new(Tickets::new(settings.ticket_rotation).map_err(|_| SetupError::NoRandomness)?);
+        let tickets = settings.ticket_rotation.map(Tickets::new).transpose().map_err(|_| SetupError::NoRandomness)?;
+        let tickets = tickets.map(Arc::new);
         let certificates = Resolver::new(certificates).ok_or(SetupError::NoCertificate)?;
         let certificates = Arc::new(Current::new(certificates));
         let common = Common {
             policy: settings.policy,
             certificates: Arc::clone(&certificates),
             client_certificates: Arc::clone(&client_certificates.handshake),
-            tickets: Arc::clone(&tickets),
+            tickets: tickets.clone(),
         };
         let mut profiles: Vec<(&'static str, Profile)> = Vec::new();
         for service in SERVICES {
@@ -146,7 +147,9 @@ impl Server {
 
     /// Rolls the ticket keys. The caller's timer does so every `ticket_rotation`, whether or not anybody connects.
     pub fn roll_ticket_keys(&self) {
-        self.0.tickets.roll(Instant::now());
+        if let Some(tickets) = &self.0.tickets {
+            tickets.roll(Instant::now());
+        }
     }
 
     /// Does the handshake with a client, within `deadline`. `alpn` is the service's protocol name. The client is told `greeting`

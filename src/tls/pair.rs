@@ -62,7 +62,7 @@ pub(super) fn asking(client_certificates: Asked) -> Server {
         policy: Policy::Intermediate,
         certificates: Vec::new(),
         client_certificates,
-        ticket_rotation: Duration::from_secs(3600),
+        ticket_rotation: Some(Duration::from_secs(3600)),
     };
     let SelfSigned { ecdsa, rsa } = certificates();
     Server::new(&settings, vec![ecdsa.try_into().unwrap(), rsa.try_into().unwrap()]).unwrap()

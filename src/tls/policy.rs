@@ -105,7 +105,7 @@ pub(super) struct Common {
     pub(super) policy: Policy,
     pub(super) certificates: Arc<resolver::Current>,
     pub(super) client_certificates: Arc<dyn ClientCertVerifier>,
-    pub(super) tickets: Arc<Tickets>,
+    pub(super) tickets: Option<Arc<Tickets>>,
 }
 
 /// The settings for one ALPN name.
@@ -183,10 +183,12 @@ impl Common {
         Ok(config)
     }
 
-    /// The same settings, handing out and taking tickets.
+    /// The same settings, handing out and taking tickets if there are any.
     fn resuming(&self, mut config: ServerConfig) -> ServerConfig {
-        config.ticketer = Arc::<Tickets>::clone(&self.tickets);
-        config.send_tls13_tickets = TICKETS;
+        if let Some(tickets) = &self.tickets {
+            config.ticketer = Arc::<Tickets>::clone(tickets);
+            config.send_tls13_tickets = TICKETS;
+        }
         config
     }
 }

@@ -21,12 +21,11 @@ const PROTOCOL_VERSION: u8 = 70;
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 fn server(policy: Policy) -> Server {
-    let settings = config::Tls {
-        policy,
-        certificates: Vec::new(),
-        client_certificates: Asked::None,
-        ticket_rotation: Duration::from_secs(3600),
-    };
+    server_with(policy, Some(Duration::from_secs(3600)))
+}
+
+fn server_with(policy: Policy, ticket_rotation: Option<Duration>) -> Server {
+    let settings = config::Tls { policy, certificates: Vec::new(), client_certificates: Asked::None, ticket_rotation };
     let pair = self_signed("mail.example.com").unwrap();
     Server::new(&settings, vec![(&pair.ecdsa).try_into().unwrap(), (&pair.rsa).try_into().unwrap()]).unwrap()
 }
@@ -242,18 +241,30 @@ async fn rfc8446_4_1_3_a_tls12_hello_is_marked_where_tls13_is_spoken() {
     accepting.abort();
 }
 
+/// The version of such a client, whether its tickets are taken, and how many it is given.
+fn resumption(server: &Server, versions: &[u16], groups: &[u16]) -> (TlsVersion, bool, usize) {
+    let hello = ClientHello { versions: versions.to_vec(), groups: groups.to_vec(), ..ClientHello::default() };
+    let (version, config) = server.0.profiles[0].1.choose(&hello).unwrap();
+    assert!(!config.session_storage.can_cache() && config.max_early_data_size == 0);
+    (version, config.ticketer.enabled(), config.send_tls13_tickets)
+}
+
 #[test]
 fn only_tls13_settings_resume() {
     let server = server(Policy::Intermediate);
-    let of = |versions: &[u16], groups: &[u16]| {
-        let hello = ClientHello { versions: versions.to_vec(), groups: groups.to_vec(), ..ClientHello::default() };
-        let (version, config) = server.0.profiles[0].1.choose(&hello).unwrap();
-        assert!(!config.session_storage.can_cache() && config.max_early_data_size == 0);
-        (version, config.ticketer.enabled(), config.send_tls13_tickets)
-    };
-    assert_eq!(of(&[0x0303], &[0x11ec]), (TlsVersion::Tls12, false, 0));
-    assert_eq!(of(&[0x0304, 0x0303], &[0x001d]), (TlsVersion::Tls13, true, 1));
-    assert_eq!(of(&[0x0304, 0x0303], &[0x001d, 0x11ec]), (TlsVersion::Tls13, true, 1));
+    assert_eq!(resumption(&server, &[0x0303], &[0x11ec]), (TlsVersion::Tls12, false, 0));
+    assert_eq!(resumption(&server, &[0x0304, 0x0303], &[0x001d]), (TlsVersion::Tls13, true, 1));
+    assert_eq!(resumption(&server, &[0x0304, 0x0303], &[0x001d, 0x11ec]), (TlsVersion::Tls13, true, 1));
+}
+
+#[test]
+fn without_tickets_no_settings_resume() {
+    let server = server_with(Policy::Intermediate, None);
+    for versions in [&[0x0303][..], &[0x0304]] {
+        let (_, taken, given) = resumption(&server, versions, &[0x001d, 0x11ec]);
+        assert_eq!((taken, given), (false, 0));
+    }
+    server.roll_ticket_keys(); // none
 }
 
 #[test]
@@ -307,7 +318,11 @@ async fn a_refused_client_may_finish_what_it_is_sending_and_then_read_its_alert(
 async fn a_protocol_name_without_a_service_is_refused() {
     let (mut client, ours) = duplex(1 << 14);
     client.write_all(&Forged::tls12(&[ECDHE_RSA]).wire()).await.unwrap();
-    let error = server(Policy::Intermediate).accept(ours, "pop3", Bytes::new(), DEADLINE).await.map(|(_, facts)| facts).unwrap_err();
+    let error = server(Policy::Intermediate)
+        .accept(ours, "pop3", Bytes::new(), DEADLINE)
+        .await
+        .map(|(_, facts)| facts)
+        .unwrap_err();
     assert_eq!(error.reason.phrase, "no TLS settings for this service");
 }
 
@@ -317,7 +332,7 @@ fn setup_says_what_is_missing() {
         policy: Policy::Modern,
         certificates: Vec::new(),
         client_certificates,
-        ticket_rotation: Duration::from_secs(3600),
+        ticket_rotation: Some(Duration::from_secs(3600)),
     };
     let error = Server::new(&settings(Asked::None), Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "there is no certificate; add a [[tls.certificate]] with `chain` and `key`");

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
 use rustls::pki_types::CertificateDer;
@@ -66,7 +67,8 @@ async fn a_handshake_may_come_octet_by_octet_in_small_records() {
                 config.max_fragment_size = record;
             });
             let (theirs, ours) = duplex(1 << 16);
-            let accepting = tokio::spawn(gate.server.accept(Trickle(ours), "smtp", Duration::from_secs(60)));
+            let accepting =
+                tokio::spawn(gate.server.accept(Trickle(ours), "smtp", Bytes::new(), Duration::from_secs(60)));
             let connector = TlsConnector::from(Arc::clone(&client.0));
             let mut theirs = connector.connect(name(), theirs).await.unwrap();
             // Octets that follow the handshake at once belong to the stream.
@@ -115,7 +117,7 @@ async fn much_data_passes_both_ways_also_in_vectored_writes() {
     let gate = Gate::new(&[&pair.ecdsa]).await;
     let client = Client::new(&[&pair.ecdsa], &[&TLS13], &[X25519]);
     let (theirs, ours) = duplex(1000);
-    let accepting = tokio::spawn(gate.server.accept(ours, "smtp", Duration::from_secs(60)));
+    let accepting = tokio::spawn(gate.server.accept(ours, "smtp", Bytes::new(), Duration::from_secs(60)));
     let theirs = TlsConnector::from(Arc::clone(&client.0)).connect(name(), theirs).await.unwrap();
     let (stream, _) = accepting.await.unwrap().unwrap();
     let sent: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[(n % 3) as usize]).collect();

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 
 pub const HOST: &str = "mail.example.com";
-const GREETING: &[u8] = b"220 ready\r\n";
+const GREETING: &str = "220 ready\r\n";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What became of one connection.
@@ -61,8 +61,12 @@ impl Gate {
     }
 
     pub async fn with(certificates: &[&Pem], policy: Policy, client_certificates: ClientCertificates) -> Self {
-        let settings =
-            Tls { policy, certificates: Vec::new(), client_certificates, ticket_rotation: Duration::from_secs(3600) };
+        let settings = Tls {
+            policy,
+            certificates: Vec::new(),
+            client_certificates,
+            ticket_rotation: Some(Duration::from_secs(3600)),
+        };
         let certificates = certificates.iter().map(|pem| Certificate::try_from(*pem).unwrap()).collect();
         let server = Server::new(&settings, certificates).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -115,7 +119,7 @@ impl Gate {
         let mut stream = TlsConnector::from(Arc::clone(&client.0)).connect(name(), stream).await?;
         let mut greeting = [0; GREETING.len()];
         stream.read_exact(&mut greeting).await?; // the tickets come before it
-        assert_eq!(greeting, GREETING);
+        assert_eq!(greeting, GREETING.as_bytes());
         let connection = stream.get_ref().1;
         let says = ClientSays {
             kind: connection.handshake_kind().unwrap(),
@@ -123,6 +127,7 @@ impl Gate {
             certificate: connection.peer_certificates().unwrap()[0].clone().into_owned(),
         };
         stream.shutdown().await?;
+        stream.read_to_end(&mut Vec::new()).await?; // a ticket may come until the end
         Ok(says)
     }
 }
@@ -135,15 +140,10 @@ pub struct ClientSays {
 }
 
 async fn serve(server: &Server, stream: TcpStream) -> Session {
-    match server.accept(stream, "smtp", DEADLINE).await {
+    match server.accept(stream, "smtp", GREETING.into(), DEADLINE).await {
         Ok((mut stream, facts)) => {
             let mut received = Vec::new();
-            let end = async {
-                stream.write_all(GREETING).await?;
-                stream.flush().await?;
-                stream.read_to_end(&mut received).await
-            };
-            let end = end.await.map(drop);
+            let end = stream.read_to_end(&mut received).await.map(drop);
             let _ = stream.shutdown().await; // the client may be gone already
             Session { handshake: Ok(facts), received, end }
         }

@@ -22,7 +22,7 @@ say how the backend learns who the client is; a Postfix that takes the gate itse
 const LONGEST_ROTATION: Duration = Duration::from_secs(84 * 3600);
 
 /// `ask` is `None` where nothing is written of it, or something wrong.
-pub(super) fn tls(table: &Table<'_>, ask: Option<AskClients>, ticket_rotation: Duration) {
+pub(super) fn tls(table: &Table<'_>, ask: Option<AskClients>, tickets: bool, ticket_rotation: Duration) {
     let asks = matches!(ask, Some(AskClients::Request | AskClients::Require));
     if asks && !table.has("client_ca") {
         table.breaks_rule(
@@ -37,6 +37,13 @@ pub(super) fn tls(table: &Table<'_>, ask: Option<AskClients>, ticket_rotation: D
             "client_ca",
             "no client is asked for a certificate, so nothing is done with it",
             "set client_certificates to \"request\" or \"require\", or leave client_ca out",
+        );
+    }
+    if !tickets && table.has("ticket_rotation") {
+        table.breaks_rule(
+            "ticket_rotation",
+            "no client is given a ticket, so nothing is done with it",
+            "leave ticket_rotation out, or tickets = false",
         );
     }
     if ticket_rotation > LONGEST_ROTATION {

@@ -138,7 +138,7 @@ fn what_keeps_the_gate_from_starting_is_told() {
             policy: sealgate::config::Policy::Intermediate,
             certificates: vec![CertificateFiles { chain: path(chain), key: path(key) }],
             client_certificates: ClientCertificates::Require { ca: path("ca.pem") },
-            ticket_rotation: Duration::from_secs(3600),
+            ticket_rotation: Some(Duration::from_secs(3600)),
         };
         let mut all = Vec::new();
         look(&tls, hostname, day(10), &mut all);
@@ -246,7 +246,7 @@ fn the_second_of_two_certificates_for_one_name_is_told_of_the_first() {
         policy: sealgate::config::Policy::Intermediate,
         certificates: certificates.into(),
         client_certificates: ClientCertificates::None,
-        ticket_rotation: Duration::from_secs(3600),
+        ticket_rotation: Some(Duration::from_secs(3600)),
     };
     let mut all = Vec::new();
     look(&tls, "mail.example.com", day(10), &mut all);

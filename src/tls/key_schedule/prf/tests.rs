@@ -39,7 +39,9 @@ fn the_function_is_the_suites_own() {
         assert_eq!(ours.common.hash_provider.algorithm(), theirs.common.hash_provider.algorithm());
         assert_eq!((&ours.kx, ours.sign), (&theirs.kx, theirs.sign));
         for secret in [&[0x5a; 48][..], &[1], &[7; 200]] {
-            for (label, seed) in [(&b"key expansion"[..], &[3; 64][..]), (b"client finished", &[4; 48]), (b"x", &[5; 300])] {
+            for (label, seed) in
+                [(&b"key expansion"[..], &[3; 64][..]), (b"client finished", &[4; 48]), (b"x", &[5; 300])]
+            {
                 let plain = told(theirs.prf_provider, secret, label, seed);
                 assert_eq!(told(ours.prf_provider, secret, label, seed), plain);
                 let mut memory = Memory::default();
