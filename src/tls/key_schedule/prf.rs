@@ -88,14 +88,19 @@ where
 
 /// What a handshake remembers.
 #[derive(Default)]
-pub(super) struct Remembered(Option<(Zeroizing<Vec<u8>>, Box<dyn Tell>)>);
+pub(super) struct Remembered(Option<Known>);
+
+struct Known {
+    secret: Zeroizing<Vec<u8>>,
+    master: Box<dyn Tell>,
+}
 
 impl Remembered {
     /// The master secret as a key: the one from before, or `new`.
     fn master(&mut self, secret: &[u8], new: impl FnOnce() -> Box<dyn Tell>) -> &dyn Tell {
-        let known = self.0.take().filter(|(known, _)| verify_slices_are_equal(known, secret).is_ok());
-        let (_, master) = self.0.insert(known.unwrap_or_else(|| (Zeroizing::new(secret.to_vec()), new())));
-        &**master
+        let known = self.0.take().filter(|known| verify_slices_are_equal(&known.secret, secret).is_ok());
+        let new = || Known { secret: Zeroizing::new(secret.to_vec()), master: new() };
+        &*self.0.insert(known.unwrap_or_else(new)).master
     }
 }
 
