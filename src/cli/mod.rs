@@ -46,10 +46,10 @@ enum Command {
 /// Serve: open the configured listeners and pass mail sessions on to the backends
 #[derive(Debug, Args)]
 #[command(after_help = "\
-SIGTERM and SIGINT stop accepting, let sessions finish for `drain`, then say goodbye to the rest.
-SIGHUP opens the log file again, for logrotate, and looks for renewed certificates, which
-are otherwise found within a minute or two. SEALGATE_LOG=sealgate=debug in the environment
-adds the details of failed handshakes.
+SIGTERM, SIGINT and SIGQUIT stop accepting, let sessions finish for `drain`, then say goodbye
+to the rest. SIGHUP and SIGUSR1 open the log file again, for logrotate, and look for renewed
+certificates, which are otherwise found within a minute or two. SEALGATE_LOG=sealgate=debug
+in the environment adds the details of failed handshakes.
 An SMTP listener opens only after its backend refused to relay for a stranger.
 Started as root with `user` in the configuration, it serves as that user, by a process of
 its own that is given ports and keys.

@@ -7,9 +7,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What a signal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wish {
-    /// SIGTERM or SIGINT: no new sessions; the second one: end those that are left.
+    /// SIGTERM, SIGINT or SIGQUIT: no new sessions; the second one: end those that are left.
     Stop,
-    /// SIGHUP: open the log anew (logrotate), look for renewed certificates.
+    /// SIGHUP, or SIGUSR1 as Dovecot and nginx have it: open the log anew (logrotate), look for renewed certificates.
     Reload,
 }
 
@@ -18,7 +18,11 @@ pub(super) enum Wish {
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
     hangup: Signal,
+    user_1: Signal,
+    /// Means nothing, and would end the process without a word.
+    _user_2: Signal,
 }
 
 impl Signals {
@@ -27,7 +31,10 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
+            user_1: signal(SignalKind::user_defined1())?,
+            _user_2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -36,7 +43,9 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Wish::Stop,
             _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.quit.recv() => Wish::Stop,
             _ = self.hangup.recv() => Wish::Reload,
+            _ = self.user_1.recv() => Wish::Reload,
         }
     }
 }

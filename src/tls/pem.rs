@@ -26,6 +26,11 @@ pub(super) enum Broken {
          END line lines of their own"
     )]
     Begin(usize),
+    #[error(
+        "is not valid PEM: in line {0} a section begins behind the end of another; files were put together without a line end \
+         between them"
+    )]
+    Glued(usize),
     #[error("is not valid PEM: line {0} is no base64; copy the whole file once more")]
     NotBase64(usize),
     #[error("is damaged: a part of the section that begins in line {0} is missing; copy the whole file once more")]
@@ -36,7 +41,12 @@ pub(super) enum Broken {
 
 /// All certificates, in the order of the file; other sections are passed over.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Broken> {
-    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| broken(pem).unwrap_or(Broken::Somewhere))
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>();
+    match broken(pem) {
+        // The parser passes over what begins there.
+        Some(glued @ Broken::Glued(_)) => Err(glued),
+        told => certificates.map_err(|_| told.unwrap_or(Broken::Somewhere)),
+    }
 }
 
 /// Whether a certificate begins here, be it whole or not.
@@ -85,7 +95,10 @@ pub(super) fn broken(pem: &[u8]) -> Option<Broken> {
                 _ => return Some(Broken::Begin(number)),
             }
         } else if let Some(section) = &mut open {
-            if section.ends_with(line) {
+            if let Some(behind) = section.ended_by(line) {
+                if memmem::find(behind, BEGIN).is_some() {
+                    return Some(Broken::Glued(number));
+                }
                 // RFC 4648 §4: six bits make no octet. Two and three characters do, with or without their padding.
                 if section.is_read() && section.octets % 4 == 1 {
                     return Some(Broken::Gap(section.begins));
@@ -111,9 +124,9 @@ struct Section<'a> {
 }
 
 impl Section<'_> {
-    fn ends_with(&self, line: &[u8]) -> bool {
-        let label = line.strip_prefix(END).and_then(|rest| rest.strip_prefix(self.label));
-        label.is_some_and(|rest| rest.starts_with(DASHES))
+    /// What stands in `line` behind the section's end.
+    fn ended_by<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        line.strip_prefix(END)?.strip_prefix(self.label)?.strip_prefix(DASHES)
     }
 
     /// Whether the parser looks into it at all.

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: no new sessions, the old ones finish, then a farewell, and exit code 0.
+//! SIGTERM, SIGINT and SIGQUIT: no new sessions, the old ones finish, then a farewell, and exit code 0.
 
 use crate::support::gate::{Gate, Setup};
 use crate::support::stack::{User, stack};
@@ -27,8 +27,9 @@ fn in_a_message(gate: &Gate, user: &User) -> Wire {
 #[test]
 fn sessions_finish_and_new_ones_are_refused() {
     let (stack, _shown) = stack();
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "QUIT"] {
         let mut gate = gate("1m");
+        gate.signal("USR2"); // means nothing
         let user = stack.user();
         let mut wire = in_a_message(&gate, &user);
         gate.signal(signal);

@@ -216,7 +216,7 @@ fn a_renewed_key_that_root_alone_may_read_arrives_and_so_does_a_new_log() {
     // Half a renewal is not passed on.
     let (chain, _) = pki().another(3);
     fs::write(private.path("chain.pem"), chain).expect("a file");
-    gate.signal("HUP");
+    gate.signal("USR1"); // Dovecot's word for it
     log.wait_for(&["the certificate was not renewed", "key.pem is not the key"]);
     assert_eq!(serial(&gate.secured("submissions", &Offer::default().config())), 2);
     assert_eq!(children(gate.pid()), [worker], "all by the same worker");
@@ -226,7 +226,7 @@ fn a_renewed_key_that_root_alone_may_read_arrives_and_so_does_a_new_log() {
 fn sessions_finish_when_the_parent_is_told_to_stop() {
     let (stack, _shown) = stack();
     // The second one goes to both processes at once, as Ctrl-C does, and must not count twice.
-    for (signal, whole_group) in [("TERM", false), ("INT", true)] {
+    for (signal, whole_group) in [("TERM", false), ("INT", true), ("QUIT", true)] {
         let private = Private::new();
         let mut gate = in_front_of_the_stack(private.setup().line("drain = \"1m\"")).start();
         let user = stack.user();

@@ -1,6 +1,7 @@
 //! A private Postfix, hardened as the old server is said to be, with the loopback services from `config/backends/`.
 
 use std::fmt::Write;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -115,6 +116,10 @@ impl Postfix {
         writeln!(master, "127.0.0.1:{naked} inet n - n - - smtpd\n  -o smtpd_tls_security_level=none")
             .expect("a string");
         std::fs::write(config.join("master.cf"), master).expect("a file");
+
+        // postsuper tidies up before postlogd runs, and has no rights any more when it wants to say so: without a log it gives up.
+        let log = std::fs::File::create(dir.join("log")).expect("a file");
+        log.set_permissions(Permissions::from_mode(0o666)).expect("rights");
 
         let server = launch(&config, &queue);
         let mut postfix = Self {

@@ -27,6 +27,21 @@ fn what_is_wrong_with_a_file_is_told_by_its_line() {
     assert_eq!(certificates(format!("{whole}{whole}").as_bytes()).unwrap().len(), 2);
 }
 
+/// `cat certificate.pem chain.pem`, the first without a line end at its own end.
+#[test]
+fn a_section_that_begins_behind_another_is_not_passed_over() {
+    let section = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+    for (pem, told) in [
+        (format!("{section}{section}\n"), Broken::Glued(3)),
+        (format!("{section}  {section}\n"), Broken::Glued(3)),
+        (format!("{section}\r\n{section}{section}\r\n"), Broken::Glued(6)),
+        (format!("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----{section}\n"), Broken::Glued(3)),
+    ] {
+        assert_eq!(certificates(pem.as_bytes()).unwrap_err(), told, "{pem}");
+    }
+    assert_eq!(certificates(format!("{section} # mine\n{section}").as_bytes()).unwrap().len(), 2);
+}
+
 /// Somebody who pastes a key through a shell or a form may lose its line ends; what then stands in the line is the key.
 #[test]
 fn nothing_of_a_file_is_quoted() {
