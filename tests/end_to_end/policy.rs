@@ -1,12 +1,16 @@
 //! What is refused, and how: weak TLS, AUTH in the wrong place, connections beyond the limit.
 
-use rustls::ProtocolVersion;
+use std::io::Read;
+use std::net::TcpStream;
+
+use rustls::{ProtocolVersion, SupportedProtocolVersion};
 
 use crate::support::base64;
 use crate::support::clients::{Finished, Tls, run};
 use crate::support::gate::{Gate, Setup, gate};
 use crate::support::pki::{HOSTNAME, pki};
 use crate::support::stack::{PASSWORD, stack};
+use crate::support::wait::PATIENCE;
 use crate::support::warden;
 use crate::support::wire::{Offer, client_hello};
 
@@ -104,6 +108,30 @@ fn openssl_resumes_tls_1_3_and_never_1_2() {
         }
         let second = run_quitting(gate, &[version, "-sess_in", file]);
         assert!(second.text().contains(resumed), "{}", second.story());
+    }
+}
+
+/// A round trip is saved only if the greeting does not wait for the client's last words, which this client keeps to itself.
+#[test]
+fn rfc8446_4_4_4_where_tls_comes_first_a_client_is_greeted_before_its_finished() {
+    let (gate, _shown) = gate();
+    const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+    let config = Offer { versions: Some(VERSIONS), ..Offer::default() }.config();
+    for (service, begins) in [("submissions", "220 "), ("imaps", "* OK ")] {
+        let mut stream = TcpStream::connect(("127.0.0.1", gate.port(service))).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let name = HOSTNAME.try_into().expect("a name");
+        let mut client = rustls::ClientConnection::new(config.clone(), name).expect("a connection");
+        client.write_tls(&mut stream).expect("the ClientHello");
+        let mut greeting = Vec::new();
+        while !greeting.ends_with(b"\r\n") {
+            assert_ne!(client.read_tls(&mut stream).expect("more of the greeting"), 0);
+            client.process_new_packets().expect("records of ours");
+            // WouldBlock, with what there was.
+            let _ = client.reader().read_to_end(&mut greeting);
+        }
+        assert!(greeting.starts_with(begins.as_bytes()), "{}", String::from_utf8_lossy(&greeting));
+        assert!(client.wants_write(), "its Finished is still here");
     }
 }
 
