@@ -31,6 +31,11 @@ pub(super) enum Broken {
          between them"
     )]
     Glued(usize),
+    #[error(
+        "is not valid PEM: line {0} ends a section that did not begin; let a BEGIN line stand before its content, with nothing \
+         before it in its line, not even spaces or the invisible mark that some editors begin a file with"
+    )]
+    NoBegin(usize),
     #[error("is not valid PEM: line {0} is no base64; copy the whole file once more")]
     NotBase64(usize),
     #[error("is damaged: a part of the section that begins in line {0} is missing; copy the whole file once more")]
@@ -42,11 +47,15 @@ pub(super) enum Broken {
 /// All certificates, in the order of the file; other sections are passed over.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Broken> {
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>();
-    match broken(pem) {
-        // The parser passes over what begins there.
-        Some(glued @ Broken::Glued(_)) => Err(glued),
-        told => certificates.map_err(|_| told.unwrap_or(Broken::Somewhere)),
+    match unseen(pem, "CERTIFICATE") {
+        Some(unseen) => Err(unseen),
+        None => certificates.map_err(|_| broken(pem).unwrap_or(Broken::Somewhere)),
     }
+}
+
+/// What keeps the parser from seeing a section of this kind at all, which it then passes over without an error.
+pub(super) fn unseen(pem: &[u8], kind: &str) -> Option<Broken> {
+    first_broken(pem, kind).filter(|broken| matches!(broken, Broken::Glued(_) | Broken::NoBegin(_)))
 }
 
 /// Whether a certificate begins here, be it whole or not.
@@ -80,10 +89,14 @@ pub(super) fn make_readable(error: &io::Error, path: &Path, setting: &str) -> St
 /// Looks for what the parser could not read, whose errors quote the file and know no lines. Some of it the parser also
 /// takes: two sections for one, where the end of the first is lost.
 pub(super) fn broken(pem: &[u8]) -> Option<Broken> {
-    let newline = if pem.contains(&b'\n') { b'\n' } else { b'\r' };
+    first_broken(pem, "")
+}
+
+/// The same; of what the parser cannot see only labels that end so count.
+fn first_broken(pem: &[u8], kind: &str) -> Option<Broken> {
+    let counts = |label: &[u8]| label.ends_with(kind.as_bytes());
     let mut open: Option<Section<'_>> = None;
-    for (number, line) in (1..).zip(pem.split(|octet| *octet == newline)) {
-        let line = line.trim_ascii_end();
+    for (number, line) in lines(pem) {
         if let Some(label) = line.strip_prefix(BEGIN) {
             if let Some(open) = open {
                 return Some(Broken::NoEnd(open.begins));
@@ -96,7 +109,7 @@ pub(super) fn broken(pem: &[u8]) -> Option<Broken> {
             }
         } else if let Some(section) = &mut open {
             if let Some(behind) = section.ended_by(line) {
-                if memmem::find(behind, BEGIN).is_some() {
+                if labelled(behind, BEGIN).is_some_and(counts) {
                     return Some(Broken::Glued(number));
                 }
                 // RFC 4648 §4: six bits make no octet. Two and three characters do, with or without their padding.
@@ -111,9 +124,34 @@ pub(super) fn broken(pem: &[u8]) -> Option<Broken> {
             } else {
                 section.octets += line.len();
             }
+        // Where all of a section is indented, its end is, too.
+        } else if line.trim_ascii_start().starts_with(END)
+            && labelled(line, END).is_some_and(|it| is_read(it) && counts(it))
+        {
+            return Some(Broken::NoBegin(number));
         }
     }
     open.map(|open| Broken::NoEnd(open.begins))
+}
+
+/// The lines with their numbers, as the parser cuts them: a lone CR ends one, too, and is counted where there is nothing else.
+fn lines(pem: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let newline = if pem.contains(&b'\n') { b'\n' } else { b'\r' };
+    let numbered = (1..).zip(pem.split(move |octet| *octet == newline));
+    numbered.flat_map(|(number, line)| {
+        line.trim_ascii_end().split(|octet| *octet == b'\r').map(move |part| (number, part.trim_ascii_end()))
+    })
+}
+
+/// The label behind such a mark somewhere in a line.
+fn labelled<'a>(line: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
+    let label = line.get(memmem::find(line, mark)? + mark.len()..)?;
+    label.get(..memmem::find(label, DASHES)?)
+}
+
+/// Whether the parser looks into such a section at all.
+fn is_read(label: &[u8]) -> bool {
+    SectionKind::try_from(label).is_ok()
 }
 
 /// A section that has begun.
@@ -129,9 +167,8 @@ impl Section<'_> {
         line.strip_prefix(END)?.strip_prefix(self.label)?.strip_prefix(DASHES)
     }
 
-    /// Whether the parser looks into it at all.
     fn is_read(&self) -> bool {
-        SectionKind::try_from(self.label).is_ok()
+        is_read(self.label)
     }
 }
 

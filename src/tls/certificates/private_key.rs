@@ -13,7 +13,7 @@ use x509_parser::asn1_rs::{self, Any, FromDer, Integer, OctetString, Oid, Sequen
 use x509_parser::x509::AlgorithmIdentifier;
 
 use super::problem::Problem;
-use crate::tls::pem::{Broken, broken, says};
+use crate::tls::pem::{Broken, broken, says, unseen};
 
 /// The sizes of RSA keys that AWS-LC signs with.
 const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
@@ -26,7 +26,7 @@ pub(super) fn load(pem: &[u8]) -> Result<Arc<dyn SigningKey>, Problem> {
     }
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
         Error::NoItemsFound if says(pem, "BEGIN DSA PRIVATE KEY") => Problem::UnsupportedKey(String::from("a DSA key")),
-        Error::NoItemsFound => Problem::NoKey,
+        Error::NoItemsFound => unseen(pem, "PRIVATE KEY").map_or(Problem::NoKey, Problem::Pem),
         _ => Problem::Pem(broken(pem).unwrap_or(Broken::Somewhere)),
     })?;
     let described = describe(&key);

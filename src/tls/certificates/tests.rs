@@ -84,6 +84,8 @@ fn an_error_names_the_file_and_says_what_to_do() {
         ),
         ("chain.pem", "for certificate number 1 that is no X.509 certificate", no_x509.to_owned(), ecdsa.key.clone()),
         ("key.pem", "holds no private key", ecdsa.chain.clone(), ecdsa.chain.clone()),
+        ("key.pem", "ends a section that did not begin", ecdsa.chain.clone(), format!("\u{feff}{}", ecdsa.key)),
+        ("key.pem", "a section begins behind", rsa.chain.clone(), rsa.chain.trim_end().to_owned() + &rsa.key),
         ("key.pem", "the section that begins in line 1 has no END line", ecdsa.chain.clone(), cut(&rsa.key)),
         ("key.pem", "decrypt it: openssl pkey", rsa.chain.clone(), read("encrypted")),
         ("key.pem", "an RSA key of 1024 bits, which cannot be used", rsa.chain.clone(), read("small")),

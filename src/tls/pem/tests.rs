@@ -42,6 +42,51 @@ fn a_section_that_begins_behind_another_is_not_passed_over() {
     assert_eq!(certificates(format!("{section} # mine\n{section}").as_bytes()).unwrap().len(), 2);
 }
 
+/// What stands before a BEGIN mark hides it from the parser, and so a certificate or an authority would be missing without a word.
+#[test]
+fn a_section_whose_begin_mark_does_not_begin_its_line_is_not_passed_over() {
+    let section = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let indented = section.replace('\n', "\n  ");
+    for (pem, told) in [
+        (format!("\u{feff}{section}{section}"), Broken::NoBegin(3)),
+        (format!(" {section}{section}"), Broken::NoBegin(3)),
+        (format!("{section}  {indented}"), Broken::NoBegin(6)),
+        (format!("{section}# the one above it{section}"), Broken::NoBegin(6)),
+        (format!("{section}{}", &section[1..]), Broken::NoBegin(6)),
+        (format!("{section}AAAA\r\n-----END CERTIFICATE-----\r\n"), Broken::NoBegin(5)),
+    ] {
+        assert_eq!(certificates(pem.as_bytes()).unwrap_err(), told, "{pem}");
+    }
+}
+
+/// Text between sections, old and mixed line ends, and what nobody reads: all of it as OpenSSL or an editor leaves it.
+#[test]
+fn what_files_hold_besides_is_passed_over() {
+    let section = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let (cr, crlf) = (section.replace('\n', "\r"), section.replace('\n', "\r\n"));
+    for pem in [
+        format!(
+            "Bag Attributes\n    localKeyID: 01 02 \nsubject=CN = a\n\n{section}Bag Attributes: <No Attributes>\n{section}"
+        ),
+        format!(
+            "Certificate chain\n 0 s:CN = a\n   i:CN = b\n{section} 1 s:CN = b\n   i:CN = c\n{section}---\nServer certificate\n"
+        ),
+        format!("# -----BEGIN CERTIFICATE-----\n# AAAA\n# -----END CERTIFICATE-----\n{section}{section}"),
+        format!("-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n{section}{section}"),
+        format!("{section}-----END DH PARAMETERS-----\n{section}"),
+        format!("{section}-----END PRIVATE KEY-----\n{section}"),
+        section.to_owned() + section.trim_end() + "-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n",
+        format!("{cr}{cr}"),
+        format!("{crlf}\r\n{crlf}"),
+        format!("{cr}{section}"),
+        format!("{section}{cr}"),
+        section.trim_end().to_owned() + "\r" + section,
+    ] {
+        assert_eq!(certificates(pem.as_bytes()).map(|read| read.len()), Ok(2), "{pem:?}");
+        assert_eq!(unseen(pem.as_bytes(), "CERTIFICATE"), None, "{pem:?}");
+    }
+}
+
 /// Somebody who pastes a key through a shell or a form may lose its line ends; what then stands in the line is the key.
 #[test]
 fn nothing_of_a_file_is_quoted() {
