@@ -8,6 +8,7 @@ pub(super) enum Alert {
     BadRecordMac = 20,
     RecordOverflow = 22,
     HandshakeFailure = 40,
+    CertificateExpired = 45,
     IllegalParameter = 47,
     DecodeError = 50,
     ProtocolVersion = 70,

@@ -260,7 +260,7 @@ impl Inner {
             return Err(refuse(reason, detail));
         }
 
-        let Shaken { connection, signature, wire, unsent, mut memory } =
+        let Shaken { connection, signature, wire, mut unsent, mut memory } =
             match handshake::shake(&mut stream, config, wire, greeting).await {
                 Ok(shaken) => shaken,
                 Err(failure) => {
@@ -274,6 +274,13 @@ impl Inner {
 
         let Some(client_certificate) = self.client_certificates.fact(connection.peer_certificates(), UnixTime::now())
         else {
+            // It has been greeted, and rustls is content with its ticket. With the alert it forgets that (RFC 8446 §6.2)
+            // instead of coming back with it. The authorities stay as they are: it is the certificate's time that ran out.
+            let alert = |mut records: Records| records.fatal(Alert::CertificateExpired);
+            if let Ok(alert) = Records::new(connection, &mut memory).and_then(alert) {
+                unsent.extend_from_slice(&alert);
+                tell(&mut stream, &unsent).await;
+            }
             return Err(refuse(reasons::CERTIFICATE_REJECTED, "the resumed session's certificate is no longer good"));
         };
         let handshake = progress.began.map_or(Duration::ZERO, |began| began.elapsed());
@@ -300,8 +307,13 @@ async fn receive<S: AsyncRead + Unpin>(stream: &mut S, wire: &mut BytesMut, room
 
 /// Sends an alert of our own and parts.
 async fn send<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, alert: Alert, version: u16) {
+    tell(stream, &alert.record(version)).await;
+}
+
+/// Sends last records and parts.
+async fn tell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, records: &[u8]) {
     // The client is gone or has its alert: what follows is the same.
-    let _ = timeout(PARTING, stream.write_all(&alert.record(version))).await;
+    let _ = timeout(PARTING, stream.write_all(records)).await;
     part(stream).await;
 }
 

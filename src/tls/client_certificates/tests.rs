@@ -1,5 +1,10 @@
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
+use std::time::Duration;
 
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
+use tokio::io::{AsyncReadExt as _, duplex};
+use tokio_rustls::TlsConnector;
+
+use super::super::pair;
 use super::*;
 
 /// An authority's file and certificates `(subject, good until)` that it issued, or issued itself where `signed` is false.
@@ -54,6 +59,27 @@ fn no_certificate_is_a_fact_unless_one_was_demanded() {
     let request = config::ClientCertificates::Request { ca: ca.clone() };
     assert_eq!(fact(request, None), Some(ClientCertificate::NotPresented));
     assert_eq!(fact(config::ClientCertificates::Require { ca }, None), None);
+}
+
+/// Without the alert it would come back with the same ticket. For a resumption nobody is asked, and so it is here.
+#[tokio::test]
+async fn rfc8446_6_2_a_client_whose_certificate_has_run_out_since_is_told_so() {
+    let (file, _) = issued("alice", 2099, true);
+    let demanding = config::ClientCertificates::Require { ca: file.path().to_path_buf() };
+    let mut server = pair::asking(config::ClientCertificates::None);
+    Arc::get_mut(&mut server.0).unwrap().client_certificates = ClientCertificates::new(&demanding, None).unwrap();
+    let (theirs, ours) = duplex(1 << 14);
+    let accepting = server.accept(ours, "smtp", "220 ready\r\n".into(), Duration::from_secs(20));
+    let client = TlsConnector::from(Arc::new(pair::client(pair::TLS13)));
+    let talking = async {
+        let mut told = Vec::new();
+        let mut stream = client.connect("mail.example.com".try_into().unwrap(), theirs).await.unwrap();
+        (stream.read_to_end(&mut told).await.unwrap_err().to_string(), told)
+    };
+    let (refused, (end, told)) = tokio::join!(accepting, talking);
+    assert_eq!(refused.map(|(_, facts)| facts).unwrap_err().reason.phrase, "client certificate rejected");
+    assert_eq!(told, b"220 ready\r\n");
+    assert_eq!(end, "received fatal alert: CertificateExpired");
 }
 
 #[test]
