@@ -115,6 +115,7 @@ impl Notes {
         }
         self.record.handshake_failed = true;
         self.record.offered = error.offered.clone();
+        self.went(error.greeted);
     }
 
     pub(super) fn relayed(&mut self, bytes_in: u64, bytes_out: u64) {

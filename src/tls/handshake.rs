@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{AlertDescription, Error, ProtocolVersion, ServerConfig};
@@ -52,12 +52,13 @@ impl Failure {
 
 /// Does the handshake. `wire` begins with the whole ClientHello. `greeting` is data that the client is to have at once: it
 /// leaves with our Finished, which in TLS 1.3 comes before the client's own (RFC 8446 §4.4.4) and saves a round trip. By then
-/// the client has proved nothing, but nobody without the key that its hello was made with can read it.
+/// the client has proved nothing, but nobody without the key that its hello was made with can read it. What has left is taken
+/// out of it, also where the handshake then fails.
 pub(super) async fn shake<S>(
     stream: &mut S,
     config: &Arc<ServerConfig>,
     wire: BytesMut,
-    greeting: &[u8],
+    greeting: &mut Bytes,
 ) -> Result<Shaken, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -67,7 +68,7 @@ where
         wire,
         fed: 0,
         unsent: BytesMut::new(),
-        greeting,
+        greeting: greeting.clone(),
         waited_for: false,
     };
     let mut memory = Memory::default();
@@ -82,7 +83,9 @@ where
             }
             Ok(Step::Wait) => {
                 stream.write_all_buf(&mut shaking.unsent).await?;
-                shaking.waited_for = false;
+                if std::mem::take(&mut shaking.waited_for) {
+                    greeting.clear();
+                }
                 let room = WIRE_LIMIT - shaking.wire.len();
                 if super::receive(stream, &mut shaking.wire, room).await? == 0 {
                     return Err(Failure::Gone(io::ErrorKind::UnexpectedEof.into()));
@@ -90,7 +93,9 @@ where
             }
             Err(error) => {
                 // Whoever is gone cannot be told; what went wrong is known all the same.
-                let _ = stream.write_all_buf(&mut shaking.unsent).await;
+                if stream.write_all_buf(&mut shaking.unsent).await.is_ok() && shaking.waited_for {
+                    greeting.clear();
+                }
                 return Err(error.into());
             }
         }
@@ -113,7 +118,7 @@ enum Step {
     Done,
 }
 
-struct Shaking<'a> {
+struct Shaking {
     connection: UnbufferedServerConnection,
     wire: BytesMut,
     /// So many octets of the wire are before `rustls`: whole records, one more at a time, so that none behind the last
@@ -121,12 +126,12 @@ struct Shaking<'a> {
     fed: usize,
     unsent: BytesMut,
     /// What is left of it to say: all or nothing.
-    greeting: &'a [u8],
+    greeting: Bytes,
     /// It is among what is unsent.
     waited_for: bool,
 }
 
-impl Shaking<'_> {
+impl Shaking {
     fn advance(&mut self) -> Result<Step, Error> {
         loop {
             let UnbufferedStatus { discard, state } =
@@ -139,8 +144,9 @@ impl Shaking<'_> {
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(), // with the next wait
                 Ok(ConnectionState::BlockedHandshake) => blocked = true,
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    if let greeting @ [_, ..] = std::mem::take(&mut self.greeting) {
-                        append(&mut self.unsent, |room| traffic.encrypt(greeting, room))?;
+                    let greeting = std::mem::take(&mut self.greeting);
+                    if !greeting.is_empty() {
+                        append(&mut self.unsent, |room| traffic.encrypt(&greeting, room))?;
                         self.waited_for = true;
                     }
                     if !self.connection.is_handshaking() {

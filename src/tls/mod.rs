@@ -173,10 +173,10 @@ impl Server {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
             let mut progress = Progress::default();
-            match timeout(deadline, inner.handshake(stream, alpn, &greeting, &mut progress)).await {
-                Ok(done) => done,
-                Err(_) => Err(progress.timed_out(deadline)),
-            }
+            let mut unsaid = greeting.clone();
+            let done = timeout(deadline, inner.handshake(stream, alpn, &mut unsaid, &mut progress)).await;
+            let done = done.unwrap_or_else(|_| Err(progress.timed_out(deadline)));
+            done.map_err(|error| HandshakeError { greeted: greeting.len() - unsaid.len(), ..error })
         })
     }
 }
@@ -208,7 +208,7 @@ impl Inner {
         &self,
         mut stream: S,
         alpn: &str,
-        greeting: &[u8],
+        greeting: &mut Bytes,
         progress: &mut Progress,
     ) -> Result<(Stream<S>, TlsFacts), HandshakeError>
     where
@@ -234,7 +234,7 @@ impl Inner {
         &self,
         mut stream: S,
         alpn: &str,
-        greeting: &[u8],
+        greeting: &mut Bytes,
         progress: &Progress,
         wire: BytesMut,
     ) -> Result<(Stream<S>, TlsFacts), HandshakeError>

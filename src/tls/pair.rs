@@ -152,7 +152,8 @@ async fn accept(mut stream: DuplexStream, tls13: bool) -> Ours {
     let mut wire = BytesMut::new();
     let hello = client_hello::read(&mut stream, &mut wire, &mut None).await.unwrap();
     let (_, config) = server().0.profiles[0].1.choose(&hello).unwrap();
-    let Shaken { connection, wire, unsent, mut memory, .. } = shake(&mut stream, config, wire, b"").await.unwrap();
+    let Shaken { connection, wire, unsent, mut memory, .. } =
+        shake(&mut stream, config, wire, &mut Bytes::new()).await.unwrap();
     assert_eq!(connection.protocol_version() == Some(ProtocolVersion::TLSv1_3), tls13);
     let secrets = memory.len();
     let records = Records::new(connection, &mut memory).unwrap();

@@ -20,6 +20,8 @@ pub struct HandshakeError {
     pub reason: Reason,
     /// What the client offered, if its ClientHello could be read.
     pub offered: Option<Arc<Offered>>,
+    /// The octets of its greeting that the client was sent all the same.
+    pub greeted: usize,
     /// For people: one line of printable ASCII.
     pub detail: String,
 }
@@ -33,7 +35,7 @@ impl HandshakeError {
     pub(super) fn new(reason: Reason, hello: Option<&ClientHello>, detail: &str) -> Self {
         // Some of rustls' messages quote the peer.
         let detail = detail.chars().take(200).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();
-        Self { reason, offered: hello.map(|hello| Arc::new(hello.offered())), detail }
+        Self { reason, offered: hello.map(|hello| Arc::new(hello.offered())), greeted: 0, detail }
     }
 }
 

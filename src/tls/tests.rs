@@ -344,7 +344,7 @@ fn setup_says_what_is_missing() {
 #[test]
 fn a_handshake_before_its_hello_is_small() {
     let server = server(Policy::Intermediate);
-    let size = size_of_val(&server.0.handshake(duplex(1).1, "smtp", b"", &mut Progress::default()));
+    let size = size_of_val(&server.0.handshake(duplex(1).1, "smtp", &mut Bytes::new(), &mut Progress::default()));
     assert!(size <= 1024, "{size} octets");
 }
 
@@ -354,7 +354,7 @@ fn a_handshake_costs_a_session_one_pointer() {
     let stream = || duplex(1).1;
     println!(
         "the handshake's state {} octets, TlsFacts {}, HandshakeError {}",
-        size_of_val(&server.0.handshake(stream(), "smtp", b"", &mut Progress::default())),
+        size_of_val(&server.0.handshake(stream(), "smtp", &mut Bytes::new(), &mut Progress::default())),
         size_of::<TlsFacts>(),
         size_of::<HandshakeError>(),
     );

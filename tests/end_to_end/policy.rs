@@ -117,6 +117,7 @@ fn rfc8446_4_4_4_where_tls_comes_first_a_client_is_greeted_before_its_finished()
     let (gate, _shown) = gate();
     const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
     let config = Offer { versions: Some(VERSIONS), ..Offer::default() }.config();
+    let log = gate.log.tail();
     for (service, begins) in [("submissions", "220 "), ("imaps", "* OK ")] {
         let mut stream = TcpStream::connect(("127.0.0.1", gate.port(service))).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -132,6 +133,10 @@ fn rfc8446_4_4_4_where_tls_comes_first_a_client_is_greeted_before_its_finished()
         }
         assert!(greeting.starts_with(begins.as_bytes()), "{}", String::from_utf8_lossy(&greeting));
         assert!(client.wants_write(), "its Finished is still here");
+        let client_port = format!("client_port={} ", stream.local_addr().expect("an address").port());
+        drop(stream);
+        let sent = format!("bytes_out={} ", greeting.len());
+        log.wait_for(&["event=ended", &client_port, "client closed during handshake", &sent]);
     }
 }
 

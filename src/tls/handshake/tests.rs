@@ -1,6 +1,8 @@
 //! What a client may send while it shakes hands.
 
+use std::future::poll_fn;
 use std::io::Read as _;
+use std::task::Poll;
 
 use proptest::prelude::*;
 use rustls::{ClientConfig, ClientConnection};
@@ -36,7 +38,7 @@ async fn shaken_from(settings: &Arc<ServerConfig>, first: &[u8], wire: &[u8]) ->
         sent
     };
     let shaking = async {
-        let failure = shake(&mut ours, settings, BytesMut::from(first), GREETING).await.err().unwrap();
+        let failure = shake(&mut ours, settings, BytesMut::from(first), &mut GREETING.into()).await.err().unwrap();
         drop(ours);
         failure
     };
@@ -167,7 +169,7 @@ async fn told(settings: &Arc<ServerConfig>, client: ClientConfig) -> [Vec<u8>; 2
     let shaking = async {
         let mut wire = BytesMut::new();
         client_hello::read(&mut ours, &mut wire, &mut None).await.unwrap();
-        shake(&mut ours, settings, wire, GREETING).await.unwrap();
+        shake(&mut ours, settings, wire, &mut GREETING.into()).await.unwrap();
         drop(ours); // tickets are not waited for
     };
     let talking = async {
@@ -211,6 +213,21 @@ async fn rfc8446_4_4_4_who_is_asked_for_a_certificate_is_greeted_behind_it() {
     let asked = Asked::Request { ca: ca.path().to_path_buf() };
     let flights = told(pair::asking(asked).settings(0x0304), pair::client(pair::TLS13)).await;
     assert_eq!(flights, [Vec::new(), GREETING.to_vec()]);
+}
+
+/// The client says nothing behind its hello, and has room for our flight or not.
+#[tokio::test]
+async fn a_greeting_counts_as_said_when_it_was_written() {
+    let share = [&[0, 36, 0, 0x1d, 0, 32][..], &[9; 32]].concat();
+    let hello = Forged::tls12(&[0x1301]).with_versions(&[0x0304]).with(51, share).wire();
+    for (room, left) in [(1 << 14, 0), (64, GREETING.len())] {
+        let (_client, mut ours) = duplex(room);
+        let mut greeting = GREETING.into();
+        let mut shaking = Box::pin(shake(&mut ours, pair::tls13_settings(), BytesMut::from(&hello[..]), &mut greeting));
+        assert!(poll_fn(|cx| Poll::Ready(shaking.as_mut().poll(cx).is_pending())).await);
+        drop(shaking);
+        assert_eq!(greeting.len(), left, "room for {room}");
+    }
 }
 
 /// Content for records of a handshake, honest or not.
