@@ -143,7 +143,11 @@ impl Parent {
                     let ended = self.watch_over(worker, !was_up).await?;
                     was_up |= ended.up.is_some();
                     if self.stopping || !was_up {
-                        return Ok(code(ended.status)); // a worker that cannot start has said why
+                        // A worker that cannot start has said why, unless it was killed.
+                        if !self.stopping && ended.status.code().is_none() {
+                            tracing::error!("the worker process ended before it had started, {}", ended.status);
+                        }
+                        return Ok(code(ended.status));
                     }
                     if ended.up.is_some_and(|up| up >= STEADY) {
                         pause = FIRST_PAUSE;

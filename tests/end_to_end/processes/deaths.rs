@@ -45,6 +45,27 @@ fn a_worker_that_dies_is_replaced_whatever_is_on_the_disk_then() {
     fs::rename(&away, &private.directory).expect("it is back");
 }
 
+/// By a signal to all processes of its name, or by a kernel that has no memory or forbids it something.
+#[test]
+fn a_worker_that_is_killed_before_it_has_started_does_not_go_unnoticed() {
+    let private = Private::new();
+    for _ in 0..20 {
+        let mut gate = private.setup().listener("smtp", 1, "xclient").start_unready();
+        kill("USR1", &worker(&gate).to_string());
+        let unless_late =
+            || is_gone(gate.pid()).then_some(true).or_else(|| private.log().text().contains("bound").then_some(false));
+        if until("it ends, or was up by then", unless_late) {
+            assert_eq!(gate.ended().code(), Some(1));
+            private.log().wait_for(&["ERROR", "the worker process ended before it had started, signal: 10 (SIGUSR1)"]);
+            return;
+        }
+        gate.signal("TERM");
+        gate.ended();
+        fs::remove_file(private.path("mail.log")).expect("a log");
+    }
+    panic!("the worker was always faster");
+}
+
 #[test]
 fn without_proc_there_is_no_worker_and_it_is_said_why() {
     let private = Private::new();
