@@ -13,6 +13,10 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 
+/// What a certificate is called, and what else OpenSSL takes for one (PEM_read_bio_X509_AUX(3)); the parser does not.
+const CERTIFICATE: &str = "CERTIFICATE";
+const ALSO_CERTIFICATES: [&[u8]; 2] = [b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE"];
+
 /// What is wrong with a file. Nothing of the file is quoted: it may be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Broken {
@@ -36,6 +40,11 @@ pub(super) enum Broken {
          before it in its line, not even spaces or the invisible mark that some editors begin a file with"
     )]
     NoBegin(usize),
+    #[error(
+        "has a certificate in line {0} under another label than CERTIFICATE, as OpenSSL once wrote or marks what it trusts; write \
+         it anew: openssl x509 -in OLD -out NEW"
+    )]
+    Label(usize),
     #[error("is not valid PEM: line {0} is no base64; copy the whole file once more")]
     NotBase64(usize),
     #[error("is damaged: a part of the section that begins in line {0} is missing; copy the whole file once more")]
@@ -47,7 +56,7 @@ pub(super) enum Broken {
 /// All certificates, in the order of the file; other sections are passed over.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Broken> {
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>();
-    match unseen(pem, "CERTIFICATE") {
+    match unseen(pem, CERTIFICATE) {
         Some(unseen) => Err(unseen),
         None => certificates.map_err(|_| broken(pem).unwrap_or(Broken::Somewhere)),
     }
@@ -55,7 +64,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, B
 
 /// What keeps the parser from seeing a section of this kind at all, which it then passes over without an error.
 pub(super) fn unseen(pem: &[u8], kind: &str) -> Option<Broken> {
-    first_broken(pem, kind).filter(|broken| matches!(broken, Broken::Glued(_) | Broken::NoBegin(_)))
+    first_broken(pem, kind).filter(|broken| matches!(broken, Broken::Glued(_) | Broken::NoBegin(_) | Broken::Label(_)))
 }
 
 /// Whether a certificate begins here, be it whole or not.
@@ -100,6 +109,9 @@ fn first_broken(pem: &[u8], kind: &str) -> Option<Broken> {
         if let Some(label) = line.strip_prefix(BEGIN) {
             if let Some(open) = open {
                 return Some(Broken::NoEnd(open.begins));
+            }
+            if kind == CERTIFICATE && ALSO_CERTIFICATES.iter().any(|also| label.strip_suffix(DASHES) == Some(also)) {
+                return Some(Broken::Label(number));
             }
             match label.strip_suffix(DASHES) {
                 Some(label) if !label.ends_with(b"-") && memmem::find(label, DASHES).is_none() => {

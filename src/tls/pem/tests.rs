@@ -59,6 +59,17 @@ fn a_section_whose_begin_mark_does_not_begin_its_line_is_not_passed_over() {
     }
 }
 
+/// The old server took them.
+#[test]
+fn a_certificate_under_another_label_is_not_passed_over() {
+    let section = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for label in ["X509 CERTIFICATE", "TRUSTED CERTIFICATE"] {
+        let pem = section.to_owned() + &section.replace("CERTIFICATE", label);
+        assert_eq!(certificates(pem.as_bytes()).unwrap_err(), Broken::Label(4));
+        assert_eq!(unseen(pem.as_bytes(), "PRIVATE KEY"), None);
+    }
+}
+
 /// Text between sections, old and mixed line ends, and what nobody reads: all of it as OpenSSL or an editor leaves it.
 #[test]
 fn what_files_hold_besides_is_passed_over() {
