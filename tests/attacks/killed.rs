@@ -65,20 +65,43 @@ fn clients() -> usize {
     std::env::var("SEALGATE_CLIENTS").map_or(CLIENTS, |many| many.parse().expect("a number of clients"))
 }
 
+/// A process as proc(5) shows it: `pid (program) state ppid …`.
+struct Process {
+    pid: Pid,
+    program: String,
+    state: char,
+    parent: i32,
+}
+
+/// All that there are.
+fn processes() -> impl Iterator<Item = Process> {
+    std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| {
+        // Gone meanwhile, or no process.
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (pid, rest) = stat.split_once(" (")?;
+        let (program, rest) = rest.rsplit_once(") ")?;
+        let mut rest = rest.split(' ');
+        let state = rest.next()?.chars().next()?;
+        let parent = rest.next()?.parse().ok()?;
+        Some(Process { pid: Pid::from_raw(pid.parse().ok()?), program: program.to_owned(), state, parent })
+    })
+}
+
 /// The child processes of `master`, by program.
 fn children(master: u32) -> Vec<(String, Pid)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-        // Gone meanwhile, or no process.
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // `pid (program) state ppid …`, proc(5).
-        let Some((pid, rest)) = stat.split_once(" (") else { continue };
-        let Some((program, rest)) = rest.rsplit_once(") ") else { continue };
-        if rest.split(' ').nth(1) == Some(&master.to_string()) {
-            found.push((program.to_owned(), Pid::from_raw(pid.parse().expect("a process id"))));
-        }
-    }
-    found
+    let master = i32::try_from(master).expect("a process id");
+    processes().filter(|process| process.parent == master).map(|process| (process.program, process.pid)).collect()
+}
+
+/// Kills `master` and all of its children: how many those were. It is stopped before they are counted, or one that it makes
+/// meanwhile would live on and hold its port.
+fn kill_all(master: u32) -> usize {
+    let pid = Pid::from_raw(i32::try_from(master).expect("a process id"));
+    kill(pid, Signal::SIGSTOP).expect("it runs");
+    until("it stands still", || processes().any(|it| it.pid == pid && it.state == 'T').then_some(()));
+    let family = children(master);
+    kill(pid, Signal::SIGKILL).expect("it is there");
+    family.iter().filter(|(_, child)| kill(*child, Signal::SIGKILL).is_ok()).count()
 }
 
 /// Kills the children of `master` that run one of `programs`; one of them, chosen by `which`, or all.
@@ -194,10 +217,7 @@ fn what_postfix_acknowledged_is_there_once_however_it_is_killed() {
             2 => kill_some(master, &["cleanup"], None),
             // All of Postfix. It comes back by itself, the gate's part of it.
             4 => {
-                let family = children(master);
-                kill(Pid::from_raw(i32::try_from(master).expect("a process id")), Signal::SIGKILL)
-                    .expect("Postfix runs");
-                let killed = family.iter().filter(|(_, pid)| kill(*pid, Signal::SIGKILL).is_ok()).count();
+                let killed = kill_all(master);
                 victims.postfix.start_again();
                 killed
             }
