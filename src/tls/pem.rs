@@ -31,8 +31,8 @@ pub(super) enum Broken {
     )]
     Begin(usize),
     #[error(
-        "is not valid PEM: in line {0} a section begins behind the end of another; files were put together without a line end \
-         between them"
+        "is not valid PEM: in line {0} a section begins behind the end of another; put a line end between them, as is lost where \
+         files are put together"
     )]
     Glued(usize),
     #[error(
