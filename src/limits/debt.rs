@@ -38,7 +38,12 @@ impl Debt {
 
     /// Whether the budget has room for one event more.
     pub fn has_room(self, budget: Budget, now: u64) -> bool {
-        self.owed(now).saturating_add(budget.each) <= WINDOW
+        self.room(budget, now) > 0
+    }
+
+    /// For how many events the budget still has room.
+    pub fn room(self, budget: Budget, now: u64) -> u64 {
+        WINDOW.saturating_sub(self.owed(now)) / budget.each.max(1)
     }
 
     /// Counts an event. Those beyond the budget count, too, but nobody is refused for more than two minutes after the last.
@@ -74,7 +79,7 @@ mod tests {
         for most in [1, 3, 7, 20, 60, 1000, 65_536] {
             let (budget, mut debt, mut now) = (budget(most), Debt::default(), WINDOW / 3);
             for n in 0..most {
-                assert!(debt.has_room(budget, now), "{n} of {most}");
+                assert_eq!(debt.room(budget, now), u64::from(most - n), "behind {n} of {most}");
                 debt.add(budget, now);
             }
             assert!(!debt.has_room(budget, now), "more than {most}");

@@ -4,6 +4,7 @@
 //! it is in one table of bounded size behind one lock, which is taken when a session comes, when it goes, and when it fails.
 
 mod debt;
+mod logins;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use self::debt::{Budget, Debt};
+pub use self::logins::{Setback, Trial};
 use self::table::{Table, Untold};
 use crate::config::{self, ClientIdentity};
 
@@ -42,17 +44,30 @@ pub struct Limits {
 
 #[derive(Default)]
 struct State {
-    /// Open connections; an entry only while there is one.
+    /// What is going on; an entry only while something is.
     open: HashMap<Network, Open>,
     past: Table,
 }
 
-/// A network's open connections.
-#[derive(Debug, Clone, Copy, Default)]
+impl State {
+    /// Something of a network's is over.
+    fn over(&mut self, network: Network, end: impl FnOnce(&mut Open)) {
+        let Some(open) = self.open.get_mut(&network) else { return };
+        end(open);
+        if *open == Open::default() {
+            self.open.remove(&network);
+        }
+    }
+}
+
+/// A network's open connections, and what they are at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Open {
     all: usize,
     /// Those to listeners that tell their backends of clients by XCLIENT.
     xclient: usize,
+    /// Logins that the backends judge just now.
+    logins: u64,
 }
 
 /// A session that may begin.
@@ -84,18 +99,6 @@ pub enum TooMany {
     Handshakes,
     /// Failed logins.
     Logins,
-}
-
-/// What follows a login that failed, or is about to be tried.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Setback {
-    /// How long the client is to wait for the answer.
-    pub delay: Duration,
-    /// The network has used up what it has: the session is over with that answer. New ones are refused; those that were open before
-    /// must not go on guessing, each at its own pace.
-    pub is_last: bool,
-    /// It had used that up before: the backend is not asked, and the session is over.
-    pub is_barred: bool,
 }
 
 /// One connection's place; free again when dropped.
@@ -159,7 +162,7 @@ impl Limits {
         if let Some(why) = why {
             return Err(Refused { why, told: past.tell(now) });
         }
-        open.insert(network, Open { all: held.all + 1, xclient: held.xclient + usize::from(xclient) });
+        open.insert(network, Open { all: held.all + 1, xclient: held.xclient + usize::from(xclient), ..held });
         let delay = |debt: Debt, budget: Option<Budget>| budget.map_or(Duration::ZERO, |b| debt.delay(b, now));
         let delay = delay(past.handshakes, self.handshakes).max(delay(past.logins, self.logins));
         Ok(Admitted { permit: permit(Some(network)), delay })
@@ -169,40 +172,6 @@ impl Limits {
     pub fn handshake_failed(&self, client: IpAddr) {
         let (Some(network), Some(budget), now) = (self.counted(client), self.handshakes, self.now()) else { return };
         self.state().past.of(network, now).handshakes.add(budget, now);
-    }
-
-    /// A client's credentials were no good; what it is to bear for that.
-    pub fn login_failed(&self, client: IpAddr) -> Setback {
-        self.login_failed_at(client, self.now())
-    }
-
-    fn login_failed_at(&self, client: IpAddr, now: u64) -> Setback {
-        let (Some(network), Some(budget)) = (self.counted(client), self.logins) else { return Setback::default() };
-        let mut state = self.state();
-        let debt = &mut state.past.of(network, now).logins;
-        let is_last = !debt.has_room(budget, now);
-        debt.add(budget, now);
-        Setback { delay: debt.delay(budget, now), is_last, is_barred: false }
-    }
-
-    /// A client is about to try a login; what it is to bear for those that failed before.
-    pub fn login_tried(&self, client: IpAddr) -> Setback {
-        self.login_tried_at(client, self.now())
-    }
-
-    fn login_tried_at(&self, client: IpAddr, now: u64) -> Setback {
-        let (Some(network), Some(budget)) = (self.counted(client), self.logins) else { return Setback::default() };
-        let is_barred = self.state().past.known(network).is_some_and(|past| !past.logins.has_room(budget, now));
-        Setback { is_barred, ..Setback::default() }
-    }
-
-    /// A client's credentials were good. That makes up for one failure: where many log in from behind one address, one
-    /// program that keeps trying an old password must not lock them all out; and who guesses has no successes.
-    pub fn login_succeeded(&self, client: IpAddr) {
-        let (Some(network), Some(budget)) = (self.counted(client), self.logins) else { return };
-        if let Some(past) = self.state().past.known(network) {
-            past.logins.forgive(budget);
-        }
     }
 
     /// Whether a connection that is closed without a word is to be logged by itself.
@@ -244,14 +213,10 @@ impl Limits {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(network) = self.counted else { return };
-        let mut state = self.limits.state();
-        if let Some(open) = state.open.get_mut(&network) {
+        self.limits.state().over(network, |open| {
             open.all = open.all.saturating_sub(1);
             open.xclient = open.xclient.saturating_sub(usize::from(self.xclient));
-            if open.all == 0 {
-                state.open.remove(&network);
-            }
-        }
+        });
     }
 }
 

@@ -139,7 +139,7 @@ fn failed_logins_are_delayed_then_refused_then_forgotten() {
 fn nobody_tries_another_login_once_the_share_is_used_up() {
     let limits = limits(10, [0, 0, 2]);
     let client = ip("203.0.113.5");
-    let barred = |client, now| limits.login_tried_at(client, now).is_barred;
+    let barred = |client, now| limits.login_tried_at(client, &mut None, now).is_barred;
     assert!(!barred(client, 0));
     limits.login_failed_at(client, 0);
     assert!(!barred(client, 0));
@@ -147,6 +147,45 @@ fn nobody_tries_another_login_once_the_share_is_used_up() {
     assert!(barred(client, 0) && !barred(ip("203.0.113.6"), 0));
     // To try is no failure.
     assert!(barred(client, 30 * SECOND - 1) && !barred(client, 30 * SECOND) && !barred(client, 30 * SECOND));
+}
+
+#[test]
+fn as_many_logins_are_judged_at_once_as_may_fail() {
+    let limits = limits(10, [0, 0, 3]);
+    let client = ip("203.0.113.5");
+    let mut trials: Vec<Option<Trial>> = (0..4).map(|_| None).collect();
+    let waits = |trial: &mut Option<Trial>, now| limits.login_tried_at(client, trial, now).must_wait;
+    let waiting: Vec<bool> = trials.iter_mut().map(|trial| waits(trial, 0)).collect();
+    assert_eq!(waiting, [false, false, false, true]);
+    assert!(trials.iter_mut().take(3).all(|trial| !waits(trial, 0)), "more of a login is no other one");
+    assert!(!limits.login_tried_at(ip("203.0.113.6"), &mut None, 0).must_wait);
+
+    // A failure takes the place of its login; a login that comes to nothing leaves it.
+    limits.login_failed_at(client, 0);
+    trials[0] = None;
+    assert!(waits(&mut trials[3], 0));
+    trials[1] = None;
+    assert!(!waits(&mut trials[3], 0) && waits(&mut trials[1], 0));
+    limits.login_failed_at(client, 0);
+    limits.login_failed_at(client, 0);
+    assert!(limits.login_tried_at(client, &mut trials[1], 0).is_barred);
+
+    // What failed is forgotten with time, what is judged is not: two are.
+    assert!(waits(&mut trials[1], 20 * SECOND) && waits(&mut trials[1], 40 * SECOND));
+    assert!(!waits(&mut trials[1], 60 * SECOND));
+    drop(trials);
+    assert!(limits.state().open.is_empty(), "an entry without a login stayed");
+}
+
+#[test]
+fn without_a_limit_any_number_of_logins_is_judged_at_once() {
+    for (limits, client) in [(limits(1, [0; 3]), "203.0.113.5"), (limits(1, [1; 3]), "127.0.0.1")] {
+        let mut trials: Vec<Option<Trial>> = (0..500).map(|_| None).collect();
+        for trial in &mut trials {
+            assert_eq!(limits.login_tried(ip(client), trial), Setback::default());
+        }
+        assert!(limits.state().open.is_empty());
+    }
 }
 
 #[test]

@@ -23,7 +23,8 @@
 //! - While [`Dialogue::wants_silence`], the driver reads the client before it writes to it, and calls [`Dialogue::answered`] whenever all
 //!   that there was for the client has gone out. What was read before that was sent before the answer could be heard.
 //! - A verdict that comes with an [`Event::Attempt`] is not followed where the client's network has no failed login left: the dialogue
-//!   hears [`Ended::TooManyFailures`] instead.
+//!   hears [`Ended::TooManyFailures`] instead. While as many logins of the network are being judged as it has left, the verdict waits,
+//!   and so do both sides.
 //! - Cut-anywhere equality: for a given interleaving of the sides, any cutting of the same bytes gives
 //!   the same bytes out.
 
@@ -229,6 +230,8 @@ pub enum Event {
     },
     /// The verdict that comes with it sends a login to the backend, or more of one.
     Attempt,
+    /// The backend has answered that, as the events before it tell: until the client says more it judges no login.
+    Answered,
     /// The backend has judged a login. One that was cancelled before that, malformed, out of place or not judged for want of
     /// something over there is none: whoever counts failures bans clients for them. The password is never here.
     Auth {

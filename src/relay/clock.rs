@@ -109,6 +109,11 @@ impl Clock {
         self.pause.take().is_some()
     }
 
+    /// Whether what is waited for should have come by now, whatever was paused for.
+    pub fn is_late(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
+
     /// A deadline runs from the moment its wait began or last saw progress of the side that is waited for. Bytes alone are
     /// none, and a client that talks on does not make a silent backend any faster. While it is the backend that does not
     /// take a message (`jammed`), the client cannot send more of it.

@@ -33,7 +33,7 @@ use self::turn::Turn;
 use crate::buffers::Fill;
 use crate::facts::{Outcome, Reason};
 use crate::limits::Setback;
-use crate::protocol::{Dialogue, Ended, Event, Side, Wait};
+use crate::protocol::{Dialogue, Ended, Event, Side, Verdict, Wait};
 use crate::stop::Stop;
 
 /// A side is not judged while more than this waits in an outbox that it may fill.
@@ -52,6 +52,8 @@ const BACKEND_STUCK: Reason = Reason::new(Outcome::Timeout, "backend does not re
 const SHUTDOWN: Reason = Reason::new(Outcome::Shutdown, "gate is stopping");
 /// The client's network has had its share of failed logins.
 pub const TOO_MANY_LOGINS: Reason = Reason::new(Outcome::Policy, "too many failed logins from this address");
+/// Of those that came before it, so many were being judged for so long.
+const TOO_MANY_AT_ONCE: Reason = Reason::new(Outcome::Policy, "too many logins at once from this address");
 const TOO_SLOW: Reason = Reason::new(Outcome::Timeout, "message comes in too slowly");
 /// It was the client's turn.
 pub const TIMEOUT_CLIENT: Reason = Reason::new(Outcome::Timeout, "client silent for too long");
@@ -166,6 +168,8 @@ struct Relay<C, B> {
     stopping: bool,
     /// The client has failed too often: what is on its way to it is the last answer.
     enough: bool,
+    /// What is to become of a login for which its network has no room yet; nobody is heard meanwhile.
+    waiting: Option<Verdict>,
     /// Why the session ends, as far as that is known.
     ending: Option<Reason>,
     bytes_in: u64,
@@ -206,6 +210,7 @@ where
             clock,
             stopping: false,
             enough: false,
+            waiting: None,
             ending: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -215,6 +220,7 @@ where
     /// Judges, writes and reads until nothing moves or it is the others' turn. Gives the reason once the session is over.
     fn poll(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> Option<Reason> {
         while !self.clock.is_paused() {
+            self.try_again(turn);
             let mut moved = self.judge_all(cx, turn);
             if self.clock.is_paused() {
                 break;
@@ -302,7 +308,7 @@ where
     }
 
     fn expire(&mut self, turn: &mut Turn<'_>) {
-        if self.clock.resume() {
+        if self.clock.resume() && (self.waiting.is_none() || !self.clock.is_late()) {
             return;
         }
         match self.phase {
@@ -311,6 +317,9 @@ where
             Phase::Spliced if !self.to_backend.is_done() => self.close(BACKEND_STUCK, turn),
             Phase::Spliced => self.close(CLOSED, turn),
             Phase::Judging if self.stopping => self.close(SHUTDOWN, turn),
+            Phase::Judging if self.waiting.is_some() => {
+                self.give_up(Ended::TooManyFailures, TOO_MANY_AT_ONCE, turn);
+            }
             Phase::Judging => match self.clock.expired(self.bytes_in, turn) {
                 Due::GoOn => {}
                 Due::TooSlow => self.give_up(Ended::TooSlow, TOO_SLOW, turn),
@@ -357,6 +366,7 @@ where
             return;
         }
         self.phase = Phase::Closing;
+        self.waiting = None;
         self.ending.get_or_insert(if self.stopping { SHUTDOWN } else { reason });
         self.dialogue = None;
         self.cut_backend();

@@ -70,7 +70,13 @@ impl<'a> Turn<'a> {
             delay: worst.delay.max(next.delay),
             is_last: worst.is_last || next.is_last,
             is_barred: worst.is_barred || next.is_barred,
+            must_wait: worst.must_wait || next.must_wait,
         })
+    }
+
+    /// Asks once more for a login that had to wait.
+    pub(super) fn ask_again(&mut self) -> Setback {
+        (self.hear)(Event::Attempt)
     }
 
     pub(super) fn note_read(&mut self, octets: usize) {

@@ -24,7 +24,7 @@ where
 
     fn judge_offer(&mut self, side: Side, turn: &mut Turn<'_>) -> bool {
         let mut moved = false;
-        while self.source(side).offer && self.room(side) && self.phase != Phase::Closing {
+        while self.source(side).offer && self.room(side) && self.phase != Phase::Closing && self.waiting.is_none() {
             self.source(side).offer = false;
             if self.phase == Phase::Spliced {
                 moved |= self.pass_all(side, turn);
@@ -36,20 +36,41 @@ where
                 Side::Backend => &self.from_backend,
             };
             let verdict = dialogue.receive(side, source.inbox.as_slice(), turn.out());
-            if self.collect(turn).is_barred {
-                self.give_up(Ended::TooManyFailures, TOO_MANY_LOGINS, turn);
-                return true;
-            }
+            let setback = self.collect(turn);
             moved |= match verdict {
                 Err(violation) => {
                     self.to_client.push_copy(&violation.reply);
                     self.close(violation.reason, turn);
                     true
                 }
+                Ok(verdict) if side == Side::Client => self.follow_login(verdict, setback, turn),
                 Ok(verdict) => self.follow(side, verdict, turn),
             };
         }
         moved
+    }
+
+    /// Follows a verdict on what the client said as far as its network's logins allow.
+    #[inline]
+    fn follow_login(&mut self, verdict: Verdict, setback: Setback, turn: &mut Turn<'_>) -> bool {
+        if setback.is_barred {
+            self.give_up(Ended::TooManyFailures, TOO_MANY_LOGINS, turn);
+            return true;
+        }
+        // A gate that is stopping waits for nobody, nor is it there for another guess.
+        if setback.must_wait && !self.stopping {
+            self.waiting = Some(verdict);
+            return true;
+        }
+        self.follow(Side::Client, verdict, turn)
+    }
+
+    /// A login that had to wait has its verdict followed if there is room for it now.
+    pub(super) fn try_again(&mut self, turn: &mut Turn<'_>) {
+        let Some(verdict) = self.waiting.take() else { return };
+        let setback = turn.ask_again();
+        self.bear(setback, turn);
+        self.follow_login(verdict, setback, turn);
     }
 
     /// What the dialogue added goes out before the bytes that its verdict passes; what the client is to bear for it.
@@ -70,11 +91,15 @@ where
             }
             other => Some(other),
         });
+        self.bear(setback, turn);
+        setback
+    }
+
+    fn bear(&mut self, setback: Setback, turn: &mut Turn<'_>) {
         if !setback.delay.is_zero() && !self.stopping {
             self.clock.pause(turn.now() + setback.delay);
         }
         self.enough |= setback.is_last;
-        setback
     }
 
     fn follow(&mut self, side: Side, verdict: Verdict, turn: &mut Turn<'_>) -> bool {

@@ -114,6 +114,63 @@ fn sessions_that_were_open_before_do_not_go_on_guessing() {
 }
 
 #[test]
+fn of_guesses_that_come_at_once_only_those_are_judged_that_may_fail() {
+    let (stack, _shown) = stack();
+    let gate = &two_logins(stack);
+    let config = &Offer::default().config();
+    let user = stack.user();
+    let plain = crate::support::base64(format!("\0{}\0wrong", user.name));
+    let words = |service: &str| match service {
+        "imaps" => format!("a LOGIN {} wrong\r\n", user.name),
+        _ => format!("AUTH PLAIN {plain}\r\n"),
+    };
+    let services = ["submissions", "imaps"].repeat(5);
+    let mut wires: Vec<(&str, Wire)> = services
+        .into_iter()
+        .map(|service| (service, gate.secure(service, gate.connect_from(from(6), service), config)))
+        .collect();
+    for (service, wire) in &mut wires {
+        wire.send(words(service));
+    }
+    let answers: Vec<String> = wires.iter_mut().map(|(_, wire)| wire.line().expect("an answer")).collect();
+    let judged = answers.iter().filter(|answer| answer.starts_with("535 ") || answer.starts_with("a NO ")).count();
+    let barred = answers.iter().filter(|answer| answer.contains("too many failures")).count();
+    assert_eq!((judged, barred), (2, 8), "{answers:?}");
+    for (_, wire) in &mut wires {
+        wire.finish();
+        gate.log.wait_for(&["event=ended", &format!("client_port={} ", wire.port)]);
+    }
+    assert_eq!(gate.log.text().matches("auth_failures=1").count(), 2, "and nobody was asked about the others");
+}
+
+#[test]
+fn logins_that_come_at_once_take_turns() {
+    let (stack, _shown) = stack();
+    let gate = &two_logins(stack);
+    let config = &Offer::default().config();
+    let user = stack.user();
+    let open = |_| gate.secure("imaps", gate.connect_from(from(7), "imaps"), config);
+    let mut wires: Vec<Wire> = (0..10).map(open).collect();
+    // Somebody who has begun one and does not go on is in nobody's way.
+    for wire in wires.iter_mut().take(3) {
+        wire.send(format!("a LOGIN {} {{{}}}\r\n", user.name, PASSWORD.len()));
+        assert!(wire.line().is_some_and(|line| line.starts_with('+')));
+    }
+    for wire in wires.iter_mut().skip(3) {
+        wire.send(format!("a LOGIN {} \"{PASSWORD}\"\r\n", user.name));
+    }
+    let mut heard = |wire: &mut Wire| {
+        let answer = wire.line().expect("an answer");
+        assert!(answer.starts_with("a OK") || answer.starts_with("* CAPABILITY"), "{answer}");
+    };
+    wires.iter_mut().skip(3).for_each(&mut heard);
+    for wire in wires.iter_mut().take(3) {
+        wire.send(format!("{PASSWORD}\r\n"));
+    }
+    wires.iter_mut().take(3).for_each(&mut heard);
+}
+
+#[test]
 fn a_guess_counts_although_its_client_leaves_without_the_answer() {
     let (stack, _shown) = stack();
     let gate = &two_logins(stack);

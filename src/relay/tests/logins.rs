@@ -10,6 +10,9 @@ struct Talk {
     client: DuplexStream,
     backend: DuplexStream,
     barred: Arc<Mutex<bool>>,
+    /// There is no room for another login just now.
+    full: Arc<Mutex<bool>>,
+    stop: crate::stop::Stopper,
     events: Arc<Mutex<Vec<Event>>>,
     relay: tokio::task::JoinHandle<End<Torn>>,
 }
@@ -39,20 +42,22 @@ impl Talk {
             dialogue: protocol.dialogue(&context, None),
             least_rate: None,
         };
-        let (_, stopped) = crate::stop::channel();
-        let (barred, events) = (Arc::new(Mutex::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let (is_barred, heard) = (barred.clone(), events.clone());
+        let (stop, stopped) = crate::stop::channel();
+        let (barred, full) = (Arc::new(Mutex::new(false)), Arc::new(Mutex::new(false)));
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let (is_barred, is_full, heard) = (barred.clone(), full.clone(), events.clone());
         let hear = move |event| {
             let mut barred = is_barred.lock().unwrap();
             let (is_barred, is_last) =
                 (event == Event::Attempt && *barred, matches!(event, Event::Auth { ok: false, .. }));
+            let must_wait = event == Event::Attempt && *is_full.lock().unwrap();
             *barred |= is_last;
             heard.lock().unwrap().push(event);
-            let delay = if is_last { PAUSE } else { Duration::ZERO };
-            Setback { delay, is_last, is_barred }
+            let delay = if is_last || must_wait { PAUSE } else { Duration::ZERO };
+            Setback { delay, is_last, is_barred, must_wait }
         };
         let relay = tokio::spawn(run(start, |_| Duration::from_secs(60), stopped, hear));
-        let mut talk = Self { client, backend, barred, events, relay };
+        let mut talk = Self { client, backend, barred, full, stop, events, relay };
         if service == "submission" {
             talk.backend.write_all(b"220 mx\r\n").await.unwrap();
             talk.asks("EHLO c\r\n").await;
@@ -94,6 +99,84 @@ async fn a_login_that_is_barred_reaches_no_backend_and_ends_the_session() {
         assert!(said.starts_with(farewell) && said.contains("too many failures"), "{attempt}: {said}");
         assert_eq!(rest(&mut talk.backend).await, "", "{attempt}");
         assert_eq!(talk.events.lock().unwrap().last(), Some(&Event::Attempt), "{attempt}");
+    }
+}
+
+/// Logins in one piece and in the last of several: the protocol, what came before, its answer, the attempt.
+const ATTEMPTS: [(&dyn Protocol, &str, &str, &str); 5] = [
+    (&Smtp, "NOOP\r\n", "250 ok\r\n", "AUTH PLAIN AGEAYg==\r\n"),
+    (&Smtp, "AUTH LOGIN\r\n", "334 u\r\n", "YQ==\r\n"),
+    (&Imap, "a NOOP\r\n", "a OK done\r\n", "b LOGIN x y\r\n"),
+    (&Imap, "a LOGIN x {1}\r\n", "+ go\r\n", "y\r\n"),
+    (&Imap, "a AUTHENTICATE PLAIN\r\n", "+ \r\n", "AGEAYg==\r\n"),
+];
+
+/// A talk in which an attempt waits for its turn, five pauses long by now.
+async fn waiting((protocol, before, answer, attempt): (&dyn Protocol, &str, &str, &str)) -> Talk {
+    let mut talk = Talk::new(protocol).await;
+    talk.asks(before).await;
+    talk.backend.write_all(answer.as_bytes()).await.unwrap();
+    assert_eq!(read(&mut talk.client, answer.len()).await, answer);
+    let attempts = |talk: &Talk| talk.events.lock().unwrap().iter().filter(|&event| *event == Event::Attempt).count();
+    let tried = attempts(&talk);
+    *talk.full.lock().unwrap() = true;
+    talk.client.write_all(attempt.as_bytes()).await.unwrap();
+    assert!(
+        tokio::time::timeout(5 * PAUSE + PAUSE / 2, talk.backend.read_u8()).await.is_err(),
+        "{attempt}: it has heard of it"
+    );
+    assert_eq!(attempts(&talk) - tried, 6, "{attempt}: asked at once, and after each pause");
+    talk
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_for_which_there_is_no_room_yet_waits_and_is_then_judged() {
+    for case @ (protocol, .., attempt) in ATTEMPTS {
+        let mut talk = waiting(case).await;
+        // What comes meanwhile keeps its place.
+        let behind = if protocol.name() == "smtp" { "" } else { "c NOOP\r\n" };
+        talk.client.write_all(behind.as_bytes()).await.unwrap();
+        *talk.full.lock().unwrap() = false;
+        assert_eq!(read(&mut talk.backend, attempt.len()).await, attempt);
+        let yes = match (protocol.name(), attempt.as_bytes().first()) {
+            ("smtp", _) => "235 yes\r\n",
+            (_, Some(b'b')) => "b OK yes\r\n",
+            _ => "a OK yes\r\n",
+        };
+        talk.backend.write_all(yes.as_bytes()).await.unwrap();
+        assert_eq!(read(&mut talk.client, yes.len()).await, yes, "{attempt}");
+        assert!(talk.events.lock().unwrap().iter().any(|event| matches!(event, Event::Auth { ok: true, .. })));
+        assert_eq!(read(&mut talk.backend, behind.len()).await, behind, "{attempt}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_does_not_wait_for_ever() {
+    for case @ (protocol, .., attempt) in ATTEMPTS {
+        let began = tokio::time::Instant::now();
+        let mut talk = waiting(case).await;
+        let end = talk.relay.await.unwrap();
+        assert_eq!(end.reason.phrase, TOO_MANY_AT_ONCE.phrase, "{attempt}");
+        assert!(began.elapsed() < Duration::from_secs(60) + 2 * PAUSE, "{attempt}: {:?}", began.elapsed());
+        drop(end);
+        let farewell = if protocol.name() == "smtp" { "421 4.7.0 " } else { "* BYE [UNAVAILABLE] " };
+        let said = rest(&mut talk.client).await;
+        assert!(said.starts_with(farewell), "{attempt}: {said}");
+        assert_eq!(rest(&mut talk.backend).await, "", "{attempt}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_does_not_keep_the_gate_from_stopping() {
+    for case @ (.., attempt) in ATTEMPTS {
+        let mut talk = waiting(case).await;
+        let began = tokio::time::Instant::now();
+        talk.stop.stop();
+        let heard = rest(&mut talk.backend).await;
+        assert!(heard.is_empty() || heard == attempt, "{attempt}: {heard}");
+        let end = talk.relay.await.unwrap();
+        assert_eq!(end.reason.outcome, Outcome::Shutdown, "{attempt}");
+        assert!(began.elapsed() <= clock::DRAIN_GRACE + clock::DRAIN_LAST_WORDS, "{attempt}: {:?}", began.elapsed());
     }
 }
 

@@ -60,6 +60,9 @@ impl BeforeLogin {
 
     /// The backend asks for a literal or for a line of an authentication exchange.
     fn proceed(&mut self, line: &[u8], response: &Response<'_>, out: &mut Out) -> Result<Verdict, Violation> {
+        if self.login.is_some() {
+            out.events.push(Event::Answered);
+        }
         match self.turn {
             Turn::Continue { octets, kind } => {
                 self.turn = if octets == 0 { Turn::Rest } else { Turn::Octets(octets) };
@@ -124,6 +127,7 @@ impl BeforeLogin {
         let is_login = matches!(name, "login" | "authenticate");
         if is_login && let Some(login) = self.login.take() {
             out.events.extend(judged(*login, status, line, response));
+            out.events.push(Event::Answered);
         }
         if !ok {
             if let Err(violation) = self.errors.count() {

@@ -80,21 +80,25 @@ fn a_login_that_was_not_judged_has_not_failed() {
 }
 
 #[test]
-fn whatever_passes_of_a_login_is_an_attempt_and_nothing_else_is() {
+fn whatever_passes_of_a_login_is_an_attempt_until_it_is_answered_and_nothing_else_is() {
     for (steps, expected) in [
-        ([c("a LOGIN x y\r\n")].as_slice(), 1),
-        (&[c("a LOGIN x y\r\n"), b("a NO no\r\n"), c("b NOOP\r\nc CAPABILITY\r\n")], 1),
+        ([c("a LOGIN x y\r\n")].as_slice(), [1, 0]),
+        (&[c("a LOGIN x y\r\n"), b("* OK wait\r\n")], [1, 0]),
+        (&[c("a LOGIN x y\r\n"), b("a OK yes\r\n")], [1, 1]),
+        (&[c("a LOGIN x y\r\n"), b("a NO no\r\n"), c("b NOOP\r\nc CAPABILITY\r\n")], [1, 1]),
         // Line, literal, line, literal, line.
-        (&[c("a LOGIN {1}\r\n"), b("+ \r\n"), c("x {1}\r\n"), b("+ \r\n"), c("y\r\n")], 5),
-        (&[c("a LOGIN {1+}\r\nx {1+}\r\ny\r\n"), b("+ \r\n"), b("+ \r\n")], 5),
+        (&[c("a LOGIN {1}\r\n"), b("+ \r\n"), c("x {1}\r\n"), b("+ \r\n"), c("y\r\n")], [5, 2]),
+        (&[c("a LOGIN {1+}\r\nx {1+}\r\ny\r\n"), b("+ \r\n"), b("+ \r\n")], [5, 2]),
         // What is on its way for a login that was refused reaches nobody.
-        (&[c("a LOGIN {1+}\r\nx y\r\n"), b("a NO no\r\n"), c("b NOOP\r\n")], 1),
-        (&[c("a AUTHENTICATE PLAIN\r\n"), b("+ \r\n"), c("AHgAeQ==\r\n")], 2),
-        (&[c("a AUTHENTICATE PLAIN AHgAeQ==\r\n")], 1),
-        (&[c("a NOOP\r\n"), b("a OK\r\n"), c("b LOGIN\r\nc ID NIL\r\n")], 1),
+        (&[c("a LOGIN {1+}\r\nx y\r\n"), b("a NO no\r\n"), c("b NOOP\r\n")], [1, 1]),
+        (&[c("a AUTHENTICATE PLAIN\r\n"), b("+ \r\n"), c("AHgAeQ==\r\n")], [2, 1]),
+        (&[c("a AUTHENTICATE PLAIN\r\n"), b("+ \r\n"), c("*\r\n"), b("a BAD cancelled\r\n")], [2, 2]),
+        (&[c("a AUTHENTICATE PLAIN AHgAeQ==\r\n")], [1, 0]),
+        (&[c("a NOOP\r\n"), b("a OK\r\n"), c("b LOGIN\r\nc ID NIL\r\n")], [1, 0]),
     ] {
         let seen = greeted(steps);
-        assert_eq!(seen.events.iter().filter(|event| **event == Event::Attempt).count(), expected, "{steps:?}");
+        let count = |wanted| seen.events.iter().filter(|event| **event == wanted).count();
+        assert_eq!([Event::Attempt, Event::Answered].map(count), expected, "{steps:?}");
     }
 }
 

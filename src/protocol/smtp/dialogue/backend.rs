@@ -142,10 +142,12 @@ impl SmtpDialogue {
             Pending::Auth if goes_on => {
                 self.state = State::SaslResponse;
                 self.challenged(whole, out);
+                out.events.push(Event::Answered);
             }
             Pending::Auth => {
                 self.unheard = (!ok).then_some(Early::SaslResponse);
                 self.authenticated(reply.code, whole, out);
+                out.events.push(Event::Answered);
             }
             Pending::Mail { utf8 } if ok => self.transaction = Transaction { utf8, ..Transaction::default() },
             Pending::Rcpt(recipient) if ok => {

@@ -83,22 +83,28 @@ fn rfc4954_4_auth_is_opaque_and_the_user_known() {
 }
 
 #[test]
-fn whatever_passes_of_a_login_is_an_attempt_and_nothing_else_is() {
-    let attempts = |steps: &[Step]| {
+fn whatever_passes_of_a_login_is_an_attempt_until_it_is_answered_and_nothing_else_is() {
+    let counts = |steps: &[Step]| {
         let (_, _, seen) = after(&submission(), &hello(), steps);
-        seen.events.iter().filter(|event| **event == Event::Attempt).count()
+        [Event::Attempt, Event::Answered].map(|wanted| seen.events.iter().filter(|event| **event == wanted).count())
     };
     let (name, password) = (c("YWxpY2U=\r\n"), c("c2VjcmV0\r\n"));
     for (steps, expected) in [
-        (vec![c("AUTH PLAIN AGEAYg==\r\n")], 1),
-        (vec![c("NOOP\r\nAUTH PLAIN AGEAYg==\r\n")], 1),
-        (vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), name.clone(), b("334 p\r\n"), password.clone()], 3),
-        (vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), name, b("334 p\r\n"), password, b("535 no\r\n"), c("NOOP\r\n")], 3),
-        // Cancelled by us.
-        (vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), c("YWxp\0\r\n")], 1),
-        (vec![c("NOOP\r\nMAIL FROM:<>\r\nWHAT\r\n")], 0),
+        (vec![c("AUTH PLAIN AGEAYg==\r\n")], [1, 0]),
+        (vec![c("NOOP\r\nAUTH PLAIN AGEAYg==\r\n"), b("250 ok\r\n")], [1, 0]),
+        (vec![c("AUTH PLAIN AGEAYg==\r\n"), b("235 yes\r\n")], [1, 1]),
+        (vec![c("AUTH PLAIN AGEAYg==\r\n"), b("454 later\r\n")], [1, 1]),
+        (vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), name.clone(), b("334 p\r\n"), password.clone()], [3, 2]),
+        (
+            vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), name, b("334 p\r\n"), password, b("535 no\r\n"), c("NOOP\r\n")],
+            [3, 3],
+        ),
+        // Cancelled by the client, and by us.
+        (vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), c("*\r\n"), b("501 no\r\n")], [2, 2]),
+        (vec![c("AUTH LOGIN\r\n"), b("334 u\r\n"), c("YWxp\0\r\n")], [1, 1]),
+        (vec![c("NOOP\r\nMAIL FROM:<>\r\nWHAT\r\n"), b("250 ok\r\n")], [0, 0]),
     ] {
-        assert_eq!(attempts(&steps), expected, "{steps:?}");
+        assert_eq!(counts(&steps), expected, "{steps:?}");
     }
 }
 
