@@ -222,6 +222,10 @@ where
         while !self.clock.is_paused() {
             self.try_again(turn);
             let mut moved = self.judge_all(cx, turn);
+            if moved.any() && self.phase == Phase::Judging {
+                // Before a pause, too, what is waited for is what was said last.
+                self.restart_clock(moved, turn);
+            }
             if self.clock.is_paused() {
                 break;
             }
@@ -275,10 +279,6 @@ where
                 ..Moved::default()
             };
             let read = self.read_at_hand(cx, turn);
-            if judged.any() && self.phase == Phase::Judging {
-                // What is waited for may change with every word.
-                self.restart_clock(judged, turn);
-            }
             if !judged.any() && !read {
                 return all;
             }
