@@ -147,7 +147,8 @@ pub enum Verdict {
     Pass(usize),
     /// Swallow the first `n` octets.
     Drop(usize),
-    /// Close the backend, unfinished, and go on with the client alone. Consumes nothing; the backend's unread input is gone.
+    /// Close the backend, unfinished, and go on with the client alone. Consumes nothing; the backend's unread input is gone, and its end
+    /// is not told.
     CutBackend,
     /// Pass the rest of the input and all that follows, both ways, unseen.
     Splice,

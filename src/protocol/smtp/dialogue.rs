@@ -240,7 +240,6 @@ impl SmtpDialogue {
 
     fn backend_ended(&mut self, out: &mut Out) -> Verdict {
         match self.state {
-            State::Discarding(_) | State::Refusing(_) => Verdict::More,
             // The client has been greeted and has asked nothing yet: RFC 5321 §3.1 gives it a reply to its EHLO.
             State::Greeting(Greeting::Swallow) => {
                 out.events.push(Event::Ending(reasons::BACKEND_GONE));
@@ -279,7 +278,6 @@ impl Dialogue for SmtpDialogue {
                 // More is asked for where there will be none.
                 Ok(if over && verdict == Verdict::More { self.close() } else { verdict })
             }
-            Side::Backend if matches!(self.state, State::Refusing(_) | State::Discarding(_)) => Ok(Verdict::More),
             Side::Backend => Ok(self.backend(input, out)),
         }
     }
