@@ -36,7 +36,19 @@ pub struct Trial {
 }
 
 impl Limits {
-    /// A client is about to send a login to its backend, or more of the one that has that `trial`; what it is to bear for
+    /// A client is about to send a piece of a login to its backend by which that cannot judge it yet; what it is to bear for those
+    /// that failed before.
+    pub fn login_begun(&self, client: IpAddr) -> Setback {
+        self.login_begun_at(client, self.now())
+    }
+
+    pub(super) fn login_begun_at(&self, client: IpAddr, now: u64) -> Setback {
+        let (Some(network), Some(budget)) = (self.counted(client), self.logins) else { return Setback::default() };
+        let is_barred = self.state().past.known(network).is_some_and(|past| !past.logins.has_room(budget, now));
+        Setback { is_barred, ..Setback::default() }
+    }
+
+    /// A client is about to send its backend what makes a login whole, counted by its `trial` from then on; what it is to bear for
     /// those that failed before, and for those that are being judged.
     pub fn login_tried(self: &Arc<Self>, client: IpAddr, trial: &mut Option<Trial>) -> Setback {
         self.login_tried_at(client, trial, self.now())

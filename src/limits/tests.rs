@@ -139,7 +139,12 @@ fn failed_logins_are_delayed_then_refused_then_forgotten() {
 fn nobody_tries_another_login_once_the_share_is_used_up() {
     let limits = limits(10, [0, 0, 2]);
     let client = ip("203.0.113.5");
-    let barred = |client, now| limits.login_tried_at(client, &mut None, now).is_barred;
+    let barred = |client, now| {
+        let [begun, tried] =
+            [limits.login_begun_at(client, now), limits.login_tried_at(client, &mut None, now)].map(|it| it.is_barred);
+        assert_eq!(begun, tried);
+        tried
+    };
     assert!(!barred(client, 0));
     limits.login_failed_at(client, 0);
     assert!(!barred(client, 0));

@@ -23,8 +23,8 @@
 //! - While [`Dialogue::wants_silence`], the driver reads the client before it writes to it, and calls [`Dialogue::answered`] whenever all
 //!   that there was for the client has gone out. What was read before that was sent before the answer could be heard.
 //! - A verdict that comes with an [`Event::Attempt`] is not followed where the client's network has no failed login left: the dialogue
-//!   hears [`Ended::TooManyFailures`] instead. While as many logins of the network are being judged as it has left, the verdict waits,
-//!   and so do both sides.
+//!   hears [`Ended::TooManyFailures`] instead. While as many logins of the network are being judged as it has left, the verdict on
+//!   another guess waits, and so do both sides.
 //! - Cut-anywhere equality: for a given interleaving of the sides, any cutting of the same bytes gives
 //!   the same bytes out.
 
@@ -230,7 +230,11 @@ pub enum Event {
         ok: bool,
     },
     /// The verdict that comes with it sends a login to the backend, or more of one.
-    Attempt,
+    Attempt {
+        /// The backend may judge it by that. What only begins a login, names a user or cancels is no guess: whoever sends that and is
+        /// silent must not be in the way of others.
+        guess: bool,
+    },
     /// The backend has answered that, as the events before it tell: until the client says more it judges no login.
     Answered,
     /// The backend has judged a login. One that was cancelled before that, malformed, out of place or not judged for want of

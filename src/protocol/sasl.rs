@@ -57,6 +57,13 @@ pub fn client_speaks_first(mechanism: &str) -> bool {
     !mechanism.eq_ignore_ascii_case("CRAM-MD5")
 }
 
+/// Whether a client's first response says no more than who it is: LOGIN's is the name alone, SCRAM's has a nonce beside it
+/// (RFC 5802 §3), and the password is asked for, or proved, by the next one.
+pub fn begins_with_a_name(mechanism: &str) -> bool {
+    let begins = mechanism.get(.."SCRAM-".len()).is_some_and(|begin| begin.eq_ignore_ascii_case("SCRAM-"));
+    begins || mechanism.eq_ignore_ascii_case("LOGIN")
+}
+
 /// Whether a challenge behind the client's first response says that the credentials are no good, as with tokens: the client may
 /// then cancel or go away, and would have guessed for nothing if only the end of the exchange counted (RFC 7628 §3.2.3).
 pub fn challenge_is_refusal(mechanism: &str, challenge: &[u8]) -> bool {

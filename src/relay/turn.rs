@@ -76,7 +76,7 @@ impl<'a> Turn<'a> {
 
     /// Asks once more for a login that had to wait.
     pub(super) fn ask_again(&mut self) -> Setback {
-        (self.hear)(Event::Attempt)
+        (self.hear)(Event::Attempt { guess: true })
     }
 
     pub(super) fn note_read(&mut self, octets: usize) {

@@ -109,8 +109,10 @@ impl Notes {
         match event {
             Event::Helo(name) => self.kept.record.helo = Some(name),
             Event::Command { name, ok } => self.count(name, ok),
-            Event::Attempt => {
-                let setback = self.shared.limits.login_tried(self.kept.record.client.ip(), &mut self.kept.trial);
+            Event::Attempt { guess } => {
+                let (limits, client) = (&self.shared.limits, self.kept.record.client.ip());
+                let setback =
+                    if guess { limits.login_tried(client, &mut self.kept.trial) } else { limits.login_begun(client) };
                 self.delayed(setback.delay);
                 return setback;
             }

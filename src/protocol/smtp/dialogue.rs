@@ -272,7 +272,8 @@ impl Dialogue for SmtpDialogue {
                 self.held = verdict == Verdict::Hold;
                 // Nothing passes behind AUTH or a response before its answer.
                 if matches!((verdict, self.queue.back()), (Verdict::Pass(_), Some(Pending::Auth))) {
-                    out.events.push(Event::Attempt);
+                    let guess = self.exchange.as_ref().is_none_or(|exchange| exchange.offers());
+                    out.events.push(Event::Attempt { guess });
                 }
                 let over = self.afterwards == Afterwards::Close && self.queue.is_empty();
                 // More is asked for where there will be none.

@@ -10,6 +10,8 @@ pub struct Exchange {
     /// Known once the first response showed it.
     pub user: Option<String>,
     responded: bool,
+    /// The client's last line may be judged: it is more than a mechanism, a name or a cancel.
+    offers: bool,
     /// A challenge has said that the credentials are no good.
     refused: bool,
 }
@@ -19,8 +21,10 @@ impl Exchange {
     pub fn new(argument: &[u8]) -> Self {
         let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let method = sasl::method(words.next().unwrap_or_default());
-        let mut exchange = Self { method, user: None, responded: false, refused: false };
-        if let Some(initial) = words.next().filter(|_| sasl::client_speaks_first(&exchange.method)) {
+        let mut exchange = Self { method, user: None, responded: false, offers: false, refused: false };
+        let initial = words.next();
+        exchange.offers = initial.is_some();
+        if let Some(initial) = initial.filter(|_| sasl::client_speaks_first(&exchange.method)) {
             exchange.response(initial);
         }
         exchange
@@ -37,9 +41,16 @@ impl Exchange {
         self.refused
     }
 
+    /// Whether the backend may judge the login by what the client said last.
+    pub fn offers(&self) -> bool {
+        self.offers
+    }
+
     /// A response of the client, without its CRLF. Only the first one may name the user; with LOGIN the second is the password.
     pub fn response(&mut self, line: &[u8]) {
-        if !std::mem::replace(&mut self.responded, true) {
+        let is_first = !std::mem::replace(&mut self.responded, true);
+        self.offers = line != b"*" && !(is_first && sasl::begins_with_a_name(&self.method));
+        if is_first {
             self.user = sasl::user_name(&self.method, line);
         }
     }

@@ -185,9 +185,12 @@ impl BeforeLogin {
     /// The client's line in an authentication exchange: the mechanism's own, `*` to cancel.
     fn response(&mut self, input: &[u8]) -> Result<Verdict, Violation> {
         let Some((octets, text)) = further_line(input, limits::SASL_LINE)? else { return Ok(Verdict::More) };
-        if let Some(login) = self.login.as_mut().filter(|login| login.unnamed) {
-            login.unnamed = false;
-            login.user = sasl::user_name(&login.method, text);
+        if let Some(login) = &mut self.login {
+            let is_first = std::mem::take(&mut login.unnamed);
+            login.offers = text != b"*" && !(is_first && sasl::begins_with_a_name(&login.method));
+            if is_first {
+                login.user = sasl::user_name(&login.method, text);
+            }
         }
         self.turn = Turn::Reply;
         Ok(Verdict::Pass(octets))
@@ -281,15 +284,17 @@ fn login(command: &Command<'_>) -> Option<Login> {
             let name =
                 command::astring(arguments).filter(|(_, rest)| arguments.get(rest.clone()).is_some_and(is_followed));
             let user = name.map(|(name, _)| sasl::printable(&name));
-            Some(Login { method: "PLAIN".to_owned(), unnamed: arguments.starts_with(b"{"), user, refused: false })
+            let unnamed = arguments.starts_with(b"{");
+            Some(Login { method: "PLAIN".to_owned(), unnamed, offers: true, user, refused: false })
         }
         "authenticate" => {
             let (mechanism, initial) = command::token(arguments);
             let method = sasl::method(mechanism);
             // RFC 4959 §3: the initial response.
+            let offers = initial.is_some() && !sasl::begins_with_a_name(&method);
             let initial = initial.filter(|_| sasl::client_speaks_first(&method));
             let user = initial.and_then(|response| sasl::user_name(&method, response));
-            Some(Login { method, user, unnamed: initial.is_none(), refused: false })
+            Some(Login { method, user, unnamed: initial.is_none(), offers, refused: false })
         }
         _ => None,
     }

@@ -79,6 +79,8 @@ struct Login {
     user: Option<String>,
     /// Whether the user name is still to come: LOGIN's first literal, AUTHENTICATE's first response.
     unnamed: bool,
+    /// Whether the client's last line may be judged: it is more than a mechanism, a name or a cancel.
+    offers: bool,
     /// A challenge has said that the credentials are no good.
     refused: bool,
 }
@@ -118,8 +120,10 @@ impl Dialogue for BeforeLogin {
             Side::Client => {
                 let verdict = if input.is_empty() { Verdict::More } else { self.client(input, out)? };
                 self.held = verdict == Verdict::Hold;
-                if self.login.is_some() && matches!(verdict, Verdict::Pass(_) | Verdict::Drop(_)) {
-                    out.events.push(Event::Attempt);
+                if let (Some(login), Verdict::Pass(_) | Verdict::Drop(_)) = (&self.login, verdict) {
+                    // A line that ends in a literal is no command yet, and nor is one whose literal is there.
+                    let guess = login.offers && matches!(self.turn, Turn::Reply);
+                    out.events.push(Event::Attempt { guess });
                 }
                 verdict
             }

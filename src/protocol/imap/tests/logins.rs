@@ -81,24 +81,32 @@ fn a_login_that_was_not_judged_has_not_failed() {
 
 #[test]
 fn whatever_passes_of_a_login_is_an_attempt_until_it_is_answered_and_nothing_else_is() {
+    // Attempts, those of them that may be judged, and answers.
     for (steps, expected) in [
-        ([c("a LOGIN x y\r\n")].as_slice(), [1, 0]),
-        (&[c("a LOGIN x y\r\n"), b("* OK wait\r\n")], [1, 0]),
-        (&[c("a LOGIN x y\r\n"), b("a OK yes\r\n")], [1, 1]),
-        (&[c("a LOGIN x y\r\n"), b("a NO no\r\n"), c("b NOOP\r\nc CAPABILITY\r\n")], [1, 1]),
+        ([c("a LOGIN x y\r\n")].as_slice(), [1, 1, 0]),
+        (&[c("a LOGIN x y\r\n"), b("* OK wait\r\n")], [1, 1, 0]),
+        (&[c("a LOGIN x y\r\n"), b("a OK yes\r\n")], [1, 1, 1]),
+        (&[c("a LOGIN x y\r\n"), b("a NO no\r\n"), c("b NOOP\r\nc CAPABILITY\r\n")], [1, 1, 1]),
         // Line, literal, line, literal, line.
-        (&[c("a LOGIN {1}\r\n"), b("+ \r\n"), c("x {1}\r\n"), b("+ \r\n"), c("y\r\n")], [5, 2]),
-        (&[c("a LOGIN {1+}\r\nx {1+}\r\ny\r\n"), b("+ \r\n"), b("+ \r\n")], [5, 2]),
+        (&[c("a LOGIN {1}\r\n"), b("+ \r\n"), c("x {1}\r\n"), b("+ \r\n"), c("y\r\n")], [5, 1, 2]),
+        (&[c("a LOGIN {1}\r\n"), b("+ \r\n"), c("x {1}\r\n"), b("+ \r\n"), c("y")], [4, 0, 2]),
+        (&[c("a LOGIN {1+}\r\nx {1+}\r\ny\r\n"), b("+ \r\n"), b("+ \r\n")], [5, 1, 2]),
         // What is on its way for a login that was refused reaches nobody.
-        (&[c("a LOGIN {1+}\r\nx y\r\n"), b("a NO no\r\n"), c("b NOOP\r\n")], [1, 1]),
-        (&[c("a AUTHENTICATE PLAIN\r\n"), b("+ \r\n"), c("AHgAeQ==\r\n")], [2, 1]),
-        (&[c("a AUTHENTICATE PLAIN\r\n"), b("+ \r\n"), c("*\r\n"), b("a BAD cancelled\r\n")], [2, 2]),
-        (&[c("a AUTHENTICATE PLAIN AHgAeQ==\r\n")], [1, 0]),
-        (&[c("a NOOP\r\n"), b("a OK\r\n"), c("b LOGIN\r\nc ID NIL\r\n")], [1, 0]),
+        (&[c("a LOGIN {1+}\r\nx y\r\n"), b("a NO no\r\n"), c("b NOOP\r\n")], [1, 0, 1]),
+        (&[c("a AUTHENTICATE PLAIN\r\n"), b("+ \r\n"), c("AHgAeQ==\r\n")], [2, 1, 1]),
+        (&[c("a AUTHENTICATE PLAIN\r\n"), b("+ \r\n"), c("*\r\n"), b("a BAD cancelled\r\n")], [2, 0, 2]),
+        (&[c("a AUTHENTICATE PLAIN AHgAeQ==\r\n")], [1, 1, 0]),
+        // A name is no guess, a password is; nobody knows what another mechanism's words are.
+        (&[c("a AUTHENTICATE LOGIN\r\n"), b("+ \r\n"), c("eA==\r\n"), b("+ \r\n"), c("eQ==\r\n")], [3, 1, 2]),
+        (&[c("a AUTHENTICATE LOGIN eA==\r\n"), b("+ \r\n"), c("eQ==\r\n")], [2, 1, 1]),
+        (&[c("a AUTHENTICATE SCRAM-SHA-1 bixh\r\n"), b("+ \r\n"), c("Yz1i\r\n"), b("+ \r\n"), c("\r\n")], [3, 2, 2]),
+        (&[c("a AUTHENTICATE X bixh\r\n"), b("+ \r\n"), c("Yz1i\r\n")], [2, 2, 1]),
+        (&[c("a NOOP\r\n"), b("a OK\r\n"), c("b LOGIN\r\nc ID NIL\r\n")], [1, 1, 0]),
     ] {
         let seen = greeted(steps);
-        let count = |wanted| seen.events.iter().filter(|event| **event == wanted).count();
-        assert_eq!([Event::Attempt, Event::Answered].map(count), expected, "{steps:?}");
+        let count = |wanted: &[Event]| seen.events.iter().filter(|event| wanted.contains(event)).count();
+        let [begun, guess] = [false, true].map(|guess| Event::Attempt { guess });
+        assert_eq!([&[begun, guess.clone()][..], &[guess], &[Event::Answered]].map(count), expected, "{steps:?}");
     }
 }
 
