@@ -109,6 +109,9 @@ impl SmtpDialogue {
                 self.unheard = (!complete).then_some(Early::SaslResponse);
                 return Ok(self.refuse(name, len, replies::NO_AUTH, reasons::AUTH_HIDDEN, out));
             }
+            // The backend may take its time for those before, a second each where a client has made errors (Postfix), and a login that
+            // it is at would be counted meanwhile.
+            Verb::Auth if !self.queue.is_empty() => return Ok(Verdict::Hold),
             Verb::Auth => {
                 self.idle = self.idle.saturating_add(1);
                 self.began = true;
