@@ -60,30 +60,31 @@ impl BeforeLogin {
 
     /// The backend asks for a literal or for a line of an authentication exchange.
     fn proceed(&mut self, line: &[u8], response: &Response<'_>, out: &mut Out) -> Result<Verdict, Violation> {
-        if self.login.is_some() {
-            out.events.push(Event::Answered);
-        }
-        match self.turn {
+        let verdict = match self.turn {
             Turn::Continue { octets, kind } => {
                 self.turn = if octets == 0 { Turn::Rest } else { Turn::Octets(octets) };
                 if let Some(login) = self.login.as_mut().filter(|_| octets == 0) {
                     // An empty literal is the name, if that is still to come; the next one is not.
                     login.unnamed = false;
                 }
-                Ok(match kind {
+                match kind {
                     LiteralKind::Synchronising => Verdict::Pass(line.len()),
                     // The client has not asked and does not wait.
                     LiteralKind::NonSynchronising => Verdict::Drop(line.len()),
-                })
+                }
             }
             Turn::Reply if self.pending.front().is_some_and(|command| command.name == "authenticate") => {
                 self.turn = Turn::Response;
                 self.challenged(line.get(response.text()).unwrap_or_default(), out);
-                Ok(Verdict::Pass(line.len()))
+                Verdict::Pass(line.len())
             }
             // What it asks for would be raw octets that nobody judged.
-            _ => Err(self.distrust(reasons::BACKEND_UNASKED)),
+            _ => return Err(self.distrust(reasons::BACKEND_UNASKED)),
+        };
+        if self.login.is_some() {
+            out.events.push(Event::Answered); // behind a refusal: what failed counts before another login takes its place
         }
+        Ok(verdict)
     }
 
     /// With some mechanisms it is a challenge that refuses, and the rest is form.

@@ -148,6 +148,13 @@ fn rfc7628_3_2_3_a_challenge_that_refuses_a_token_is_a_failed_login_however_the_
     ] {
         assert_eq!(auths(&greeted(steps)), [auth("XOAUTH2", Some("alice"), false)], "{steps:?}");
     }
+    // It is counted before another login may take its place.
+    let told = greeted(&[initial(), b(no)]).events;
+    let [failed, answered] = [auth("XOAUTH2", Some("alice"), false), Event::Answered];
+    assert_eq!(
+        told.iter().filter(|&event| [&failed, &answered].contains(&event)).collect::<Vec<_>>(),
+        [&failed, &answered]
+    );
     for (begins, asks) in [("XOAUTH2 =", "+\r\n"), ("XOAUTH2 =", "+ \r\n"), ("XOAUTH2", no), ("PLAIN =", no)] {
         let steps = [c(format!("a AUTHENTICATE {begins}\r\n")), b(asks), c("*\r\n"), b("a BAD cancelled\r\n")];
         assert_eq!(auths(&greeted(&steps)), [], "{begins} {asks:?}");
