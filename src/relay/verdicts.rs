@@ -4,7 +4,7 @@ use tokio::io::AsyncWrite;
 
 use super::turn::Turn;
 use super::{
-    BACKEND_GONE, BACKEND_LOST, BROKEN_CONTRACT, CLIENT_TRUNCATED, CLOSED, HalfClose, Input, Phase, Relay,
+    BACKEND_GONE, BACKEND_LOST, BROKEN_CONTRACT, CLIENT_TRUNCATED, CLOSED, HalfClose, Input, Phase, Relay, SHUTDOWN,
     TOO_MANY_LOGINS,
 };
 use crate::buffers::Fill;
@@ -57,9 +57,13 @@ where
             self.give_up(Ended::TooManyFailures, TOO_MANY_LOGINS, turn);
             return true;
         }
-        // A gate that is stopping waits for nobody, nor is it there for another guess.
-        if setback.must_wait && !self.stopping {
-            self.waiting = Some(verdict);
+        if setback.must_wait {
+            // A gate that is stopping waits for nobody; but all that waited would be judged at once, and by nobody counted.
+            if self.stopping {
+                self.give_up(Ended::TooManyFailures, SHUTDOWN, turn);
+            } else {
+                self.waiting = Some(verdict);
+            }
             return true;
         }
         self.follow(Side::Client, verdict, turn)
