@@ -25,7 +25,7 @@ use crate::cleartext::{Cleartext, Heed as _, Patience, Talked};
 use crate::config::{self, Deadlines};
 use crate::facts::{ClientNames, Outcome, Peer, Reason, SessionId, TlsFacts};
 use crate::limits::{Admitted, Limits, Permit};
-use crate::protocol::{Context, Farewell, Rules, TlsMode, Wait};
+use crate::protocol::{Context, Event, Farewell, Rules, TlsMode, Wait};
 use crate::relay;
 use crate::session_log::SessionLog;
 use crate::stop::Stop;
@@ -90,6 +90,7 @@ pub fn run(shared: Arc<Shared>, arrival: Arrival, place: impl Send) -> impl Futu
         let allowed = |wait| allowed(&shared.deadlines, waited, wait);
         let end = relay::run(start, allowed, shared.stop.clone(), |event| notes.hear(event)).await;
         notes.relayed(end.bytes_in, end.bytes_out);
+        notes.hear(Event::Answered); // or never: nobody need wait for what a backend that is gone judges
         match end.client {
             Some(client) if end.client_ended => finish(client).await,
             Some(client) => Box::pin(close(client)).await,

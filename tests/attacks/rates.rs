@@ -1,6 +1,7 @@
 //! Networks that come too often, and fail too often: delayed, refused, counted, and let in again.
 
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use crate::support::fake::{self, Fake};
 use crate::support::gate::{BEHIND_BALANCER, Gate, Setup};
@@ -256,4 +257,22 @@ fn behind_a_balancer_it_is_the_client_that_counts() {
     let client = |last| greeting(gate.connect_for(Ipv4Addr::new(203, 0, 113, last), "smtp"));
     assert_eq!([client(1), client(1), client(2)], [220, 421, 220]);
     gate.log.wait_for(&["event=ended", "client=203.0.113.1 ", "too many new sessions"]);
+}
+
+#[test]
+fn a_login_whose_backend_is_gone_keeps_nobody_waiting() {
+    let backend = Fake::start(fake::smtp(|verb, _| verb.starts_with("AUTH").then_some(false)));
+    let gate = &gate(&backend, "failed_logins_per_minute = 1", "");
+    let config = &Offer::default().config();
+    let open = |_| gate.secure("submissions", gate.connect_from(from(9), "submissions"), config);
+    let mut wires: Vec<Wire> = (0..8).map(open).collect();
+    let began = Instant::now();
+    for wire in &mut wires {
+        wire.send("AUTH PLAIN AGEAYg==\r\n");
+    }
+    for wire in &mut wires {
+        assert_eq!(wire.reply().code, 421);
+    }
+    // Each is waited for for two seconds, to close its connection.
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
 }
