@@ -1,7 +1,8 @@
 //! What a client network may do: connections at a time, sessions a minute, failed handshakes and failed logins a minute.
 //!
 //! Networks that fail too often are delayed first, then refused until their failures are forgotten, one after the other. All of
-//! it is in one table of bounded size behind one lock, which is taken when a session comes, when it goes, and when it fails.
+//! it is in one table of bounded size behind one lock, which is taken when a session comes, when it goes, when it fails,
+//! and around its login.
 
 mod debt;
 mod logins;
