@@ -127,6 +127,7 @@ fn failed_logins_are_delayed_then_refused_then_forgotten() {
     let setbacks: Vec<Setback> = (0..6).map(|_| limits.login_failed_at(client, 0)).collect();
     let delays: Vec<u64> = setbacks.iter().map(|setback| setback.delay.as_secs()).collect();
     assert_eq!(delays, [0, 0, 0, 1, 2, 4]);
+    assert!(setbacks.iter().all(|setback| !setback.is_last), "{setbacks:?}");
     assert_eq!(why(limits.admit_at(client, ClientIdentity::ProxyV2, 0)), Some(TooMany::Logins));
     assert!(limits.admit_at(ip("203.0.113.6"), ClientIdentity::ProxyV2, 0).is_ok());
     // One of six comes back every ten seconds; the next session waits before it may begin.
@@ -162,6 +163,7 @@ fn as_many_logins_are_judged_at_once_as_may_fail() {
     let waits = |trial: &mut Option<Trial>, now| limits.login_tried_at(client, trial, now).must_wait;
     let waiting: Vec<bool> = trials.iter_mut().map(|trial| waits(trial, 0)).collect();
     assert_eq!(waiting, [false, false, false, true]);
+    assert!(limits.login_tried(client, &mut None).delay > Duration::ZERO, "it would ask again at once");
     assert!(trials.iter_mut().take(3).all(|trial| !waits(trial, 0)), "more of a login is no other one");
     assert!(!limits.login_tried_at(ip("203.0.113.6"), &mut None, 0).must_wait);
 
@@ -261,6 +263,28 @@ fn a_million_addresses_take_no_more_memory_and_do_not_wash_away_who_failed() {
     let past = &limits.state().past;
     assert_eq!((past.len(), past.capacity()), (0, 0));
     println!("an entry: {} octets", size_of::<(Network, super::table::Past)>());
+}
+
+#[test]
+fn a_failure_beyond_the_share_is_the_session_s_last() {
+    let limits = limits(10, [0, 0, 2]);
+    let last: Vec<bool> = (0..4).map(|_| limits.login_failed_at(ip("203.0.113.5"), 0).is_last).collect();
+    assert_eq!(last, [false, false, true, true]);
+}
+
+#[test]
+fn what_was_refused_long_ago_and_not_told_yet_is_told() {
+    let limits = limits(1, [0; 3]);
+    let mut state = limits.state();
+    let network = |n: usize| Network(IpAddr::V4(u32::try_from(n).unwrap().into()));
+    let past = state.past.of(network(0), 0);
+    assert!(past.tell(0) && !past.tell(0));
+    // Others fill the table much later; none of them matters, nor would this one but for that.
+    for n in 1..=2 * MOST {
+        state.past.of(network(n), 2 * WINDOW);
+    }
+    assert!(state.past.len() <= MOST);
+    assert_eq!(state.past.settle(2 * WINDOW), Untold { networks: vec![(network(0), 1)], others: 0 });
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{OFFER, after, hello, smtp, submission};
 use crate::facts::TlsFacts;
 use crate::protocol::smtp::Smtp;
 use crate::protocol::smtp::fixtures::{End, Step, b, c, context, run_cut};
+use crate::protocol::smtp::reasons;
 use crate::protocol::{Ended, Event, Learned, Opening, Protocol as _, Wait};
 
 const DOWN: &str = "421 4.3.2 mx.example.com Service not available, try again later\r\n";
@@ -107,6 +108,12 @@ fn a_client_that_stays_in_cleartext_has_its_hello_replayed() {
         assert_eq!(seen.client(), *client, "{hello:?} {steps:?}");
         assert_eq!(seen.backend(), *backend, "{hello:?} {steps:?}");
         assert_eq!(seen.end, *end, "{hello:?} {steps:?}");
+    }
+    // Whose fault it is.
+    for (answer, why) in [("550 no\r\n", reasons::BACKEND_REFUSES_HELLO), ("421 no\r\n", reasons::BACKEND_CLOSING)] {
+        let opening = Opening { hello: Some("EHLO c".into()) };
+        let seen = run_cut(&plain, Some(&opening), &[mail.clone(), b("220 mx\r\n"), b(answer)]);
+        assert!(seen.events.contains(&Event::Ending(why)), "{answer}: {:?}", seen.events);
     }
     // The replayed hello counts: for what is offered, and in the Received field.
     let opening = Opening { hello: Some("EHLO c".into()) };

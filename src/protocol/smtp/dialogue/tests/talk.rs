@@ -169,8 +169,12 @@ fn commands_that_lead_to_no_message_come_to_an_end() {
     // Almost a hundred, a message, and a hundred more: a client that is slow, and of use.
     let useful = [&idle(49), &envelope()[hello().len()..], &message, &idle(50)].concat();
     assert_eq!(after(&smtp(), &hello(), &useful).2.end, End::Open(Wait::Command));
+    let chunk = [c("BDAT 1 LAST\r\nx"), b("250 taken\r\n")];
+    let useful = [&idle(49), &envelope()[hello().len()..], &chunk, &idle(50)].concat();
+    assert_eq!(after(&smtp(), &hello(), &useful).2.end, End::Open(Wait::Command));
     // Envelopes that come to nothing are of no use.
     let envelopes = [c("MAIL FROM:<a@b>\r\nRSET\r\n"), b("250 m\r\n250 r\r\n")];
+    let chunks = [c("NOOP\r\n"), b("250 n\r\n"), c("BDAT 0 LAST\r\n"), b("554 no recipients\r\n")];
     let again = |command: &str, answer: &str| {
         [c(command.repeat(60)), b(answer.repeat(60))].iter().cycle().take(4).cloned().collect()
     };
@@ -180,6 +184,7 @@ fn commands_that_lead_to_no_message_come_to_an_end() {
         again("MAIL FROM:<a@b>\r\n", "250 m\r\n"),
         again("MAIL FROM:<a@b>\r\n", "450 m\r\n"),
         again("RCPT TO:<a@b>\r\n", "554 r\r\n"),
+        chunks.iter().cycle().take(4 * 101).cloned().collect(),
     ];
     for useless in useless {
         let (client, _, seen) = after(&smtp(), &hello(), &useless);
@@ -248,6 +253,22 @@ fn rfc5321_4_1_1_5_rset_and_hello_forget_the_recipients() {
         let steps = [envelope(), reset, more.to_vec()].concat();
         let sent = String::from_utf8(run_cut(&smtp(), None, &steps).to_backend).unwrap();
         assert!(sent.contains("\tfor <z@x> tls "), "{sent}");
+    }
+}
+
+#[test]
+fn what_the_backend_refused_changes_nothing() {
+    for (command, answer) in [
+        ("MAIL FROM:<c@d>\r\n", "503 nested\r\n"),
+        ("RCPT TO:<s@example.com>\r\n", "550 no\r\n"),
+        ("HELO x\r\n", "501 no\r\n"),
+        ("EHLO x\r\n", "501 no\r\n"),
+        ("RSET\r\n", "502 no\r\n"),
+    ] {
+        let steps = [envelope(), vec![c(command), b(answer), c("DATA\r\n"), b("354 go\r\n"), c("x\r\n")]].concat();
+        let sent = String::from_utf8(run_cut(&smtp(), None, &steps).to_backend).unwrap();
+        let known = ["Received: from c (", " with ESMTPS id ", "\tfor <r@example.com> tls "];
+        assert!(known.iter().all(|part| sent.contains(part)), "{command}: {sent}");
     }
 }
 
