@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::relay::clock::{GRACE, LAST_WORDS_IN_ALL};
+use crate::relay::clock::{DRAIN_GRACE, GRACE, LAST_WORDS_IN_ALL};
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_told_once_and_ends_the_session() {
@@ -81,6 +81,7 @@ async fn stop_lets_the_dialogue_say_goodbye() {
 async fn stop_gives_a_reply_that_is_owed_a_little_time() {
     let mut bench = bench(pass_everything, go_on);
     bench.stop.stop();
+    tokio::time::sleep(DRAIN_GRACE - Duration::from_secs(1)).await;
     bench.backend.write_all(b"250 late").await.unwrap();
     assert_eq!(read(&mut bench.client, 8).await, "250 late");
     assert_eq!(bench.relay.await.unwrap().reason, SHUTDOWN);

@@ -174,6 +174,16 @@ fn a_rejected_message_never_ends_for_the_backend() {
 }
 
 #[test]
+fn a_rejected_message_is_heard_to_its_end_however_long_it_is() {
+    let content = [b"a\nb\r\n".to_vec(), b"more than anybody keeps\r\n".repeat(20_000), b".\r\n".to_vec()].concat();
+    for size in [200_000, 16_384, 1000, 7] {
+        let seen = run(&rejecting(), None, &[data(), vec![c(&content)]].concat(), Cut::Every(size));
+        assert_eq!(seen.end, End::Closed, "{size}");
+        assert!(seen.client().contains("\r\n550 5.5.2 ") && seen.backend().ends_with("{R}a"), "{size}");
+    }
+}
+
+#[test]
 fn rfc3030_received_rides_in_the_first_chunk() {
     let r = |n: usize| EMPTY + n;
     let cases: &[(&[u8], String)] = &[
