@@ -21,7 +21,7 @@ pub fn user_name(mechanism: &str, response: &[u8]) -> Option<String> {
             until(&mut octets, 0)?
         }
         // draft-murchison-sasl-login: the name alone. RFC 4422 appendix A: the authorization identity alone.
-        "LOGIN" | "EXTERNAL" => octets.take(NAME_LIMIT + 1).collect(),
+        "LOGIN" | "EXTERNAL" => octets.take(NAME_LIMIT).collect(),
         // RFC 2195 §2: the name, a space, the digest, which has no space.
         "CRAM-MD5" => {
             let all: Vec<u8> = octets.take(NAME_LIMIT + 64).collect();
@@ -249,6 +249,7 @@ mod tests {
             ("SCRAM-SHA-1", b"n,x,n=alice,r=nonce", None),
             ("SCRAM-SHA-1", b"n,,m=ext,n=alice,r=nonce", None),
             ("GSSAPI", b"\x60\x82", None),
+            ("X-SCRAM", b"n,,n=alice,r=nonce", None),
         ];
         for (mechanism, response, expected) in cases {
             assert_eq!(user_name(mechanism, &encode(response)).as_deref(), *expected, "{mechanism} {response:?}");
@@ -294,6 +295,10 @@ mod tests {
     fn long_names_are_cut_and_methods_kept_to_their_grammar() {
         let long = [b'a'; 4000];
         assert_eq!(user_name("LOGIN", &encode(&long)).unwrap().len(), NAME_LIMIT);
+        let digest = b" b913a602c7eda7a495b4e6e7334d3890";
+        let cram_md5 = |name: &[u8]| user_name("CRAM-MD5", &encode(&[name, digest].concat()));
+        assert_eq!(cram_md5(&long[..NAME_LIMIT]).unwrap().len(), NAME_LIMIT);
+        assert_eq!(cram_md5(&long), None, "where it ends is not looked for");
         let mut plain = vec![0];
         plain.extend_from_slice(&long);
         plain.extend_from_slice(b"\0secret");
