@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Limits, Network};
 
-/// How long a login waits before it asks again. Half of the time that a quick backend takes is not worth a queue for each network.
+/// How long a login waits before it asks again. What is lost by asking is not worth a queue for each network.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What follows a login that failed, or is about to be tried.
