@@ -99,6 +99,7 @@ where
         setback
     }
 
+    /// The client waits for what is on its way to it, and may have heard its last answer.
     fn bear(&mut self, setback: Setback, turn: &mut Turn<'_>) {
         if !setback.delay.is_zero() && !self.stopping {
             self.clock.pause(turn.now() + setback.delay);
